@@ -1,0 +1,1 @@
+"""The control plane's process: admits members, publishes placement, probes health."""

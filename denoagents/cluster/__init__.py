@@ -1,0 +1,1 @@
+"""Membership, failure detection, placement and hand-over: pure state machines, time passed in."""

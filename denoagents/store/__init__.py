@@ -1,0 +1,1 @@
+"""What outlives a process: so far the broker's own records."""
