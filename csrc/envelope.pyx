@@ -1,0 +1,68 @@
+"""A message on its way to a mailbox, where its outcome goes, and the books that are kept about it."""
+
+cimport cython
+from libc.stdint cimport int64_t, uint8_t
+
+
+cdef class ReplyTo:
+    cpdef object resolve(self, object value):
+        """The method returned `value`."""
+        raise NotImplementedError
+
+    cpdef object reject(self, object error):
+        """The request ended with `error`."""
+        raise NotImplementedError
+
+    cpdef object resolve_payload(self, object payload):
+        """The method returned; `payload` is its encoded value."""
+        raise NotImplementedError
+
+
+@cython.freelist(512)
+cdef class Envelope:
+    """One message; made by the sender's side of a local call, or by the decoder of a link."""
+
+    def __init__(
+        self, method, arguments, payload, int64_t deadline_ns=0, uint8_t priority=1, uint8_t flags=0,
+        ReplyTo reply=None, caller=None, chain=None, trace=None,
+    ):
+        self.method = method
+        self.arguments = arguments
+        self.payload = payload
+        self.deadline_ns = deadline_ns
+        self.priority = priority
+        self.flags = flags
+        self.reply = reply
+        self.caller = caller
+        self.chain = chain
+        self.trace = trace
+
+    def __repr__(self):
+        return f"<Envelope {self.method.name} priority={self.priority}>"
+
+
+cdef class Accounting:
+    def sender(self) -> dict:
+        """The sender's terms and `off`, by how much the identity fails (0 when all is well)."""
+        terms = {
+            "sent": self.sent, "acknowledged": self.acknowledged, "retained": self.retained,
+            "refused": self.sender_refused, "expired": self.sender_expired, "unknown": self.unknown,
+        }
+        terms["off"] = self.sent - (
+            self.acknowledged + self.retained + self.sender_refused + self.sender_expired + self.unknown
+        )
+        return terms
+
+    def receiver(self) -> dict:
+        """The receiver's terms and `off`, by how much the identity fails (0 when all is well)."""
+        terms = {
+            "accepted": self.accepted, "handled": self.handled, "failed": self.failed,
+            "cancelled": self.cancelled, "refused": self.refused, "expired": self.expired,
+            "dead_lettered": self.dead_lettered, "moved": self.moved,
+            "waiting": self.waiting, "running": self.running,
+        }
+        terms["off"] = self.accepted - (
+            self.handled + self.failed + self.cancelled + self.refused + self.expired
+            + self.dead_lettered + self.moved + self.waiting + self.running
+        )
+        return terms

@@ -1,0 +1,89 @@
+"""An actor's waiting messages: three priorities, served 8:4:1 so that none starves.
+
+Rules:
+    Order is kept within a priority. In each round of 13 the classes give up to 8, 4 and 1 messages, the
+    higher ones first; a class with nothing waiting passes its turns on.
+    The mailbox does not judge deadlines or cancellations: whoever pops does.
+    Source of the weights: plan 2.10.
+"""
+
+from collections import deque
+
+from denoagents._native.envelope cimport Envelope
+
+
+cdef class Mailbox:
+    def __cinit__(self):
+        self.high_left, self.normal_left, self.low_left = 8, 4, 1
+
+    cdef int push(self, Envelope envelope) except -1:
+        if envelope.priority == 1:
+            if self.normal is None:
+                self.normal = deque()
+            self.normal.append(envelope)
+        elif envelope.priority == 0:
+            if self.high is None:
+                self.high = deque()
+            self.high.append(envelope)
+        else:
+            if self.low is None:
+                self.low = deque()
+            self.low.append(envelope)
+        self.waiting += 1
+        self.held += 1
+        return 0
+
+    cdef int best(self) noexcept:
+        """The highest priority with a message inside; 3 when empty."""
+        if self.high is not None and len(self.high):
+            return 0
+        if self.normal is not None and len(self.normal):
+            return 1
+        if self.low is not None and len(self.low):
+            return 2
+        return 3
+
+    cdef Envelope pop(self):
+        """The next message by weight, or None."""
+        cdef Py_ssize_t high, normal, low
+        if self.held == 0:
+            return None
+        high = 0 if self.high is None else len(self.high)
+        normal = 0 if self.normal is None else len(self.normal)
+        low = 0 if self.low is None else len(self.low)
+        while True:
+            if high and self.high_left:
+                self.high_left -= 1
+                self.held -= 1
+                return <Envelope> self.high.popleft()
+            if normal and self.normal_left:
+                self.normal_left -= 1
+                self.held -= 1
+                return <Envelope> self.normal.popleft()
+            if low and self.low_left:
+                self.low_left -= 1
+                self.held -= 1
+                return <Envelope> self.low.popleft()
+            self.high_left, self.normal_left, self.low_left = 8, 4, 1
+
+    def put(self, Envelope envelope not None) -> None:
+        self.push(envelope)
+
+    def take(self):
+        cdef Envelope envelope = self.pop()
+        if envelope is not None and self.waiting:
+            self.waiting -= 1
+        return envelope
+
+    def drain(self) -> list:
+        """Everything inside, highest priority first; the mailbox is empty afterwards."""
+        out = []
+        for queue in (self.high, self.normal, self.low):
+            if queue is not None:
+                out.extend(queue)
+                queue.clear()
+        self.waiting = self.held = 0
+        return out
+
+    def __len__(self):
+        return self.waiting

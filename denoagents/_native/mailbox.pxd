@@ -1,0 +1,14 @@
+from libc.stdint cimport int64_t
+
+from denoagents._native.envelope cimport Envelope
+
+
+cdef class Mailbox:
+    cdef object high, normal, low        # deque of Envelope, or None until needed
+    cdef int high_left, normal_left, low_left   # turns left in this round: 8, 4, 1
+    cdef readonly Py_ssize_t waiting     # messages inside, without cancelled ones
+    cdef readonly Py_ssize_t held        # messages inside, cancelled ones too
+
+    cdef int push(self, Envelope envelope) except -1
+    cdef Envelope pop(self)
+    cdef int best(self) noexcept

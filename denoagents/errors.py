@@ -1,0 +1,267 @@
+"""Every error of denoagents: whose fault it was, and what can be done.
+
+Rules:
+    A class has a stable `code`, by which it crosses processes; the receiving side raises the same class.
+    A class takes the facts as arguments and builds its own sentence: value, rule, remedy.
+    `RejectedError` and its kin mean "certainly not run"; `OutcomeUnknownError` and timeouts mean "may have run".
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the known name most like `name`, or an empty string."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+class DenoagentsError(Exception):
+    """The root of all errors that denoagents raises."""
+
+    code: ClassVar[str] = "error"
+    by_code: ClassVar[dict[str, type[DenoagentsError]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        known = DenoagentsError.by_code.setdefault(cls.code, cls)
+        if known is not cls and cls.code != "error":
+            inherited = "code" not in cls.__dict__
+            if not inherited:
+                raise TypeError(f"error code {cls.code!r} belongs to {known.__name__} already")
+
+    def facts(self) -> dict[str, Any]:
+        """What travels beside code and sentence: plain values only."""
+        return {}
+
+
+# --- the caller's mistake ---------------------------------------------------------------------
+
+
+class UsageError(DenoagentsError):
+    """The call itself is wrong; trying again cannot help."""
+
+    code = "usage"
+
+
+class DeclarationError(UsageError):
+    """An actor class is declared in a way that cannot work; raised when the class is made."""
+
+    code = "declaration"
+
+
+class UnknownActorTypeError(UsageError):
+    """No worker hosts actors of this type."""
+
+    code = "unknown_actor_type"
+
+
+class UnknownMethodError(UsageError):
+    """The actor type has no such public method."""
+
+    code = "unknown_method"
+
+
+class ArgumentsError(UsageError):
+    """The arguments do not fit the method."""
+
+    code = "arguments"
+
+
+class EncodingError(UsageError):
+    """A value cannot be carried by a message."""
+
+    code = "encoding"
+
+
+class PayloadTooLargeError(UsageError):
+    """A payload is over the limit; it was refused before a byte left."""
+
+    code = "payload_too_large"
+
+    def __init__(self, size_bytes: int = 0, limit_bytes: int = 0, key: str = "link.max_payload") -> None:
+        self.size_bytes, self.limit_bytes, self.key = size_bytes, limit_bytes, key
+        super().__init__(
+            f"the payload has {size_bytes} bytes, the limit is {limit_bytes}; "
+            f"send it in parts, as a stream, or raise the configuration key {key!r}"
+        )
+
+    def facts(self) -> dict[str, Any]:
+        return {"size_bytes": self.size_bytes, "limit_bytes": self.limit_bytes, "key": self.key}
+
+
+class ConfigurationError(UsageError):
+    """A configuration value or key is wrong."""
+
+    code = "configuration"
+
+
+class CallCycleError(UsageError):
+    """The call came back to an actor that waits for it; the message names the path."""
+
+    code = "call_cycle"
+
+
+# --- the other side ---------------------------------------------------------------------------
+
+
+class RemoteError(DenoagentsError):
+    """The actor's method raised. `type_name` names the exception, `remote_traceback` is text."""
+
+    code = "remote"
+
+    def __init__(self, message: str = "", type_name: str = "", remote_traceback: str = "") -> None:
+        self.type_name, self.remote_traceback = type_name, remote_traceback
+        super().__init__(message)
+
+    def facts(self) -> dict[str, Any]:
+        return {"type_name": self.type_name, "remote_traceback": self.remote_traceback}
+
+
+class ReplyEncodingError(RemoteError):
+    """The method returned a value that cannot be carried, or that does not fit its annotation."""
+
+    code = "reply_encoding"
+
+
+# --- certainly not run ------------------------------------------------------------------------
+
+
+class RejectedError(DenoagentsError):
+    """The request was certainly not run."""
+
+    code = "rejected"
+
+
+class Overloaded(RejectedError):  # noqa: N818 - a flow signal, not a fault
+    """A bound was reached; `retry_after_s` says when trying again makes sense."""
+
+    code = "overloaded"
+
+    def __init__(self, message: str = "overloaded", retry_after_s: float = 0.0) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+    def facts(self) -> dict[str, Any]:
+        return {"retry_after_s": self.retry_after_s}
+
+
+class ExpiredError(RejectedError):
+    """The deadline passed while the request waited; it was never started."""
+
+    code = "expired"
+
+
+class ActorStoppedError(RejectedError):
+    """The actor has stopped (or is being stopped) and takes no messages."""
+
+    code = "actor_stopped"
+
+
+class NoWorkerError(RejectedError):
+    """No worker of the group is there to host the actor."""
+
+    code = "no_worker"
+
+
+class NodeStoppedError(RejectedError):
+    """This node has stopped, or is stopping."""
+
+    code = "node_stopped"
+
+
+class EvictedError(RejectedError):
+    """The fleet declared this node dead; it starts nothing more under this incarnation."""
+
+    code = "evicted"
+
+
+# --- may have run -----------------------------------------------------------------------------
+
+
+class RequestTimeoutError(DenoagentsError, TimeoutError):
+    """No reply within the deadline; whether the method ran is unknown."""
+
+    code = "timeout"
+
+
+class OutcomeUnknownError(DenoagentsError):
+    """The owner ended before it answered; whether the method ran is unknown."""
+
+    code = "outcome_unknown"
+
+
+class CreditTimeoutError(RequestTimeoutError):
+    """A stream's reader gave no credit for too long; the writer was cancelled."""
+
+    code = "credit_timeout"
+
+
+# --- between processes ------------------------------------------------------------------------
+
+
+class LinkError(DenoagentsError):
+    """Something about a link between two nodes."""
+
+    code = "link"
+
+
+class LinkLost(LinkError):  # noqa: N818 - a flow signal, not a fault
+    """The link ended and will not come back: the other process is over."""
+
+    code = "link_lost"
+
+
+class ProtocolError(LinkError):
+    """Bytes that no denoagents of this version would send."""
+
+    code = "protocol"
+
+
+class HandshakeError(LinkError):
+    """The two nodes do not fit together (version, cluster, features); both ends say why."""
+
+    code = "handshake"
+
+
+class UnreachableError(LinkError):
+    """Nobody answers at the address."""
+
+    code = "unreachable"
+
+
+class JoinRefusedError(DenoagentsError):
+    """The broker does not admit this node; the message says why and what to do."""
+
+    code = "join_refused"
+
+
+class StoreError(DenoagentsError):
+    """A store could not keep or read what it was asked to (full disk, I/O error, corruption)."""
+
+    code = "store"
+
+
+def to_wire(error: BaseException, traceback_text: str = "") -> dict[str, Any]:
+    """Plain values for any exception; foreign ones become `RemoteError`."""
+    if isinstance(error, DenoagentsError):
+        return {"code": error.code, "message": str(error), "facts": error.facts()}
+    facts = {"type_name": type(error).__name__, "remote_traceback": traceback_text}
+    return {"code": "remote", "message": str(error) or type(error).__name__, "facts": facts}
+
+
+def from_wire(fields: dict[str, Any]) -> DenoagentsError:
+    """The typed error for what `to_wire` made; unknown codes become `RemoteError`."""
+    cls = DenoagentsError.by_code.get(str(fields.get("code")), RemoteError)
+    facts = fields.get("facts")
+    message = str(fields.get("message", ""))
+    error = cls.__new__(cls)
+    Exception.__init__(error, message)
+    defaults = cls()  # gives every fact its default, so that a partial record still reads
+    error.__dict__.update(defaults.__dict__)
+    if isinstance(facts, dict):
+        error.__dict__.update({str(k): v for k, v in facts.items() if k in error.__dict__})
+    return error
