@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 if sys.platform == "win32":
-    sys.exit("denoagents runs on Linux and macOS. On Windows use WSL: type  wsl --install  and go on there.")
+    sys.exit("denoagents runs on Linux and macOS; on Windows use WSL: type  wsl --install")
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup

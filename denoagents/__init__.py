@@ -1,0 +1,40 @@
+"""Fleets of agents as actors, on ZeroMQ. The public names, imported when first used."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from denoagents.errors import DenoagentsError as DenoagentsError
+    from denoagents.errors import OutcomeUnknownError as OutcomeUnknownError
+    from denoagents.errors import Overloaded as Overloaded
+    from denoagents.errors import RejectedError as RejectedError
+    from denoagents.errors import RemoteError as RemoteError
+    from denoagents.errors import RequestTimeoutError as RequestTimeoutError
+    from denoagents.errors import UsageError as UsageError
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "DenoagentsError": "denoagents.errors",
+    "OutcomeUnknownError": "denoagents.errors",
+    "Overloaded": "denoagents.errors",
+    "RejectedError": "denoagents.errors",
+    "RemoteError": "denoagents.errors",
+    "RequestTimeoutError": "denoagents.errors",
+    "UsageError": "denoagents.errors",
+}
+"""Public name -> the module that defines it. A test holds it against the imports above."""
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -8,11 +8,10 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import leaks
 import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, settings
-
-import leaks
 
 UNDER_CI = os.environ.get("CI", "") not in {"", "0", "false"}
 STARTS_PROCESSES = ("process", "acceptance", "structure")
@@ -56,8 +55,8 @@ def _nothing_runs_on(request: pytest.FixtureRequest) -> None:
 
 
 def _shares_a_fixture(item: pytest.Item) -> bool:
-    """Does the test use a fixture of ours that outlives it? Then only the module's end is an end."""
-    definitions = getattr(item, "_fixtureinfo").name2fixturedefs.values()
+    """Does it use a fixture of ours that outlives it? Then only the module's end counts."""
+    definitions = item._fixtureinfo.name2fixturedefs.values()
     ours = [one[-1] for one in definitions if "site-packages" not in inspect.getfile(one[-1].func)]
     return any(one.scope in {"module", "class", "package"} for one in ours)
 

@@ -1,4 +1,4 @@
-"""What a test may leave behind: nothing. Threads, sockets, temporary files, processes are counted before and after."""
+"""What a test may leave behind: nothing. Threads, sockets, files, processes are compared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 MARK = "DENOAGENTS_TEST_RUN"
-"""Inherited by every process that a test starts, so that an orphan is found whoever its parent is by now."""
+"""Inherited by every process that a test starts: an orphan is found, whoever its parent is now."""
 
 GRACE_S = 2.0
 """ZeroMQ closes sockets, and the system reaps processes, shortly after it was asked to."""
@@ -32,16 +32,17 @@ def forget_this_run() -> None:
 
 
 def _sockets() -> frozenset[str]:
-    if not os.path.isdir("/proc/self/fd"):
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.exists():
         return frozenset(str(entry.laddr) for entry in psutil.Process().net_connections())
     found = set()
-    for number in os.listdir("/proc/self/fd"):
+    for descriptor in descriptors.iterdir():
         try:
-            target = os.readlink(f"/proc/self/fd/{number}")
+            target = str(descriptor.readlink())
         except OSError:  # the listing's own descriptor
             continue
         if target.startswith("socket:"):
-            found.add(f"fd {number} {target}")
+            found.add(f"fd {descriptor.name} {target}")
     return frozenset(found)
 
 
@@ -79,7 +80,7 @@ class Belongings:
         return cls(
             threads=frozenset(f"{thread.name} {thread.ident}" for thread in threading.enumerate()),
             sockets=_sockets(),
-            files=frozenset(os.listdir(tempfile.gettempdir())),
+            files=frozenset(path.name for path in Path(tempfile.gettempdir()).iterdir()),
             processes=_processes() if with_processes else frozenset(),
         )
 

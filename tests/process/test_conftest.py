@@ -24,8 +24,12 @@ def run(tmp_path):
         (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
-            cwd=tmp_path, env={**os.environ, "CI": "", "TMPDIR": str(tmp_path), **environment},
-            capture_output=True, text=True, timeout=50, check=False,
+            cwd=tmp_path,
+            env={**os.environ, "CI": "", "TMPDIR": str(tmp_path), **environment},
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
         )
         return done.stdout + done.stderr
 

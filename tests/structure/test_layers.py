@@ -1,9 +1,9 @@
-"""The architecture: which room stands on which floor, and that no import points up, sideways or around.
+"""The architecture: each room has its floor, and no import points up, sideways or around.
 
 A room is a folder or a file of denoagents/. It imports only from rooms on floors below its own;
 typing-only imports and imports inside functions count. Needs that point upward go through a
 `Protocol` declared below and handed in by constructor. Only on the ground do words build on words:
-a room there may import those that the table names before it. The table is the architecture document.
+a room there may import those that the table names before it. This table is the architecture.
 """
 
 import ast
@@ -183,7 +183,9 @@ def test_every_import_names_a_module_that_exists():
 
 def native_edges() -> dict[str, set[str]]:
     """Which native part cimports or imports which module of ours."""
-    pattern = re.compile(r"^\s*(?:from|c?import)\s+(denoagents[\w.]*)(?:\s+c?import\s+(\w+))?", re.M)
+    pattern = re.compile(
+        r"^ *(?:from|c?import) +(denoagents[\w.]*)(?: +c?import +(\w+))?", re.MULTILINE
+    )
     edges: dict[str, set[str]] = {}
     files = [*(ROOT / "csrc").glob("*.pyx"), *(PACKAGE / "_native").glob("*.pxd")]
     for path in files:
