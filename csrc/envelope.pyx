@@ -17,6 +17,18 @@ cdef class ReplyTo:
         """The method returned; `payload` is its encoded value."""
         raise NotImplementedError
 
+    cpdef object expire(self):
+        """The deadline passed."""
+        raise NotImplementedError
+
+    cpdef object item_payload(self, object payload):
+        """The next item of a stream."""
+        raise NotImplementedError
+
+    cpdef object end(self):
+        """The stream ended well."""
+        raise NotImplementedError
+
 
 @cython.freelist(512)
 cdef class Envelope:

@@ -8,7 +8,14 @@ cpdef enum:
 
 cdef class ReplyTo:
     """Where the outcome of a request goes: a local call, or a peer."""
-    cdef uint64_t number                 # of the request, at its sender
+    cdef readonly uint64_t number        # of the request, at its sender
+    cdef readonly int64_t deadline_ns    # this node's clock; 0: none
+    cdef public object place             # Destination that carries the request now, or None
+    cdef public int64_t credit           # of a stream: what the reader still takes
+
+    cpdef object expire(self)
+    cpdef object end(self)
+    cpdef object item_payload(self, object payload)
 
     cpdef object resolve(self, object value)
     cpdef object reject(self, object error)
@@ -26,7 +33,8 @@ cdef class Envelope:
     cdef readonly object caller          # Turn that asked, in this process; else None
     cdef readonly object chain           # tuple of (address, turn id), when asked from elsewhere; else None
     cdef readonly object trace           # bytes, opaque; else None
-    cdef readonly object turn            # Turn, once it runs
+    cdef public object cell              # Cell in whose mailbox it waits
+    cdef public object turn              # Turn, while it runs
 
 
 cdef class Accounting:

@@ -1,0 +1,234 @@
+"""Here or there: which destination a message takes, and what waits until there is one.
+
+Rules:
+    A message inside the process meets no socket and no serializer; another goes to the owner of its slot.
+    What has no destination (a slot that changes hands, a link that is down, a full target) is parked, in
+    order, up to `park_limit` messages in all; beyond it the sender gets `Overloaded`.
+    Peers with something to send are flushed at the end of the loop's tick, or of the drain.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from denoagents._native.deadlines cimport Deadlines
+from denoagents._native.envelope cimport ReplyTo
+from denoagents._native.runtime cimport STOPPED, Cell, Runtime
+
+from denoagents.errors import (
+    ActorStoppedError,
+    DenoagentsError,
+    ExpiredError,
+    Overloaded,
+    UnknownActorTypeError,
+    nearest,
+)
+
+cdef int SLOTS = 4096
+
+
+cdef class Destination:
+    cdef int transmit(
+        self, uint8_t kind, str target, object method, uint64_t number, uint8_t priority,
+        int64_t deadline_ns, object chain, object trace, object payload, ReplyTo reply,
+    ) except -1:
+        raise NotImplementedError
+
+    cdef object gate(self):
+        """A future to wait for before sending, or None."""
+        return None
+
+    cpdef object withdraw(self, ReplyTo reply):
+        """The asker gave up: cancel what has been sent, forget what has not."""
+        raise NotImplementedError
+
+
+cdef class Local(Destination):
+    """This process."""
+
+
+cdef class Parking(Destination):
+    """Messages without a destination, in order."""
+
+    def __init__(self, Router router, reason):
+        self.router, self.reason, self.entries = router, reason, {}
+
+    cdef int transmit(
+        self, uint8_t kind, str target, object method, uint64_t number, uint8_t priority,
+        int64_t deadline_ns, object chain, object trace, object payload, ReplyTo reply,
+    ) except -1:
+        if self.router.parked >= self.router.park_limit:
+            raise Overloaded(f"{self.router.parked} messages wait already ({self.reason})", 1.0)
+        self.entries[number] = (kind, target, method, priority, deadline_ns, chain, trace, payload, reply)
+        self.router.parked += 1
+        if reply is not None:
+            reply.place = self
+        return 0
+
+    cpdef object withdraw(self, ReplyTo reply):
+        if self.entries.pop(reply.number, None) is not None:
+            self.router.parked -= 1
+            self.router.books.retained -= 1
+            self.router.books.sender_refused += 1
+
+    def replay(self) -> int:
+        """Route everything again, in order; how many found a destination."""
+        cdef Router router = self.router
+        cdef Destination destination
+        cdef ReplyTo reply
+        cdef int64_t now = router.runtime.clock.now()
+        cdef int count = 0
+        entries, self.entries = self.entries, {}
+        router.parked -= len(entries)
+        for number, (kind, target, method, priority, deadline, chain, trace, payload, reply) in entries.items():
+            if deadline and deadline <= now:
+                router.books.retained -= 1
+                router.books.sender_expired += 1
+                if reply is not None:
+                    reply.reject(ExpiredError(f"the deadline passed: {self.reason}"))
+                continue
+            try:
+                destination = router.destination(target)
+                if destination is router.here:
+                    router.receive_parked(kind, target, method, priority, deadline, chain, trace, payload, reply)
+                else:
+                    destination.transmit(
+                        kind, target, method, number, priority, deadline, chain, trace, payload, reply
+                    )
+            except DenoagentsError as error:
+                router.books.retained -= 1
+                router.books.sender_refused += 1
+                if reply is not None:
+                    reply.reject(error)
+                continue
+            count += 1
+        return count
+
+    def __len__(self):
+        return len(self.entries)
+
+    def __repr__(self):
+        return f"<Parking {len(self.entries)} messages: {self.reason}>"
+
+
+cdef class SlotTable:
+    """Who owns each slot of a group."""
+
+    def __init__(self, group, Destination owner not None, bint active):
+        self.group = group
+        self.owners = [owner] * SLOTS
+        self.active = bytearray([1 if active else 0]) * SLOTS
+
+    def owner(self, int slot):
+        return self.owners[slot & (SLOTS - 1)]
+
+    def assign(self, slots, Destination owner not None) -> None:
+        for slot in slots:
+            self.owners[slot] = owner
+
+    def set_active(self, slots, bint active) -> None:
+        for slot in slots:
+            self.active[slot] = active
+
+
+cdef class Router:
+    """The routing of one node."""
+
+    def __init__(self, Runtime runtime not None, slot_of, directory):
+        self.runtime, self.slot_of, self.directory = runtime, slot_of, directory
+        self.books = runtime.books
+        self.deadlines = Deadlines()
+        self.here = Local()
+        self.types, self.tables, self.pinned = {}, {}, {}
+        self.dirty = []
+        self.park_limit, self.max_payload = 100_000, 16 << 20
+        self.timeouts_ns = (10_000_000_000, 30_000_000_000, 60_000_000_000)
+        self.unplaced = Parking(self, "no worker hosts this type yet")
+
+    cdef uint64_t next_number(self) noexcept:
+        self.numbers += 1
+        return self.numbers
+
+    cdef Destination route(self, str type_name, int slot, str pinned):
+        cdef SlotTable table
+        if pinned is not None:
+            destination = self.pinned.get(pinned)
+            return self.unplaced if destination is None else <Destination> destination
+        table = <SlotTable> self.tables.get(type_name)
+        if table is None:
+            self.directory.unknown_type(type_name)
+            return self.unplaced
+        return <Destination> table.owners[slot]
+
+    def destination(self, str address):
+        """Where messages for `address` go now."""
+        type_name, key, pinned = split(address)
+        return self.route(type_name, self.slot_of(type_name, key), pinned)
+
+    cpdef Cell local_cell(self, str address):
+        """The cell at `address` in this process; a root actor is made when it is not there yet."""
+        cdef Cell cell = <Cell> self.runtime.cells.get(address)
+        cdef SlotTable table
+        cdef bint held = False
+        if cell is not None and cell.state != STOPPED:
+            return cell
+        type_name, key, pinned = split(address)
+        declared = self.types.get(type_name)
+        if declared is None:
+            raise UnknownActorTypeError(
+                f"no actor type {type_name!r} is hosted here.{nearest(type_name, self.types)}"
+            )
+        if address.count("/") > 1:
+            raise ActorStoppedError(f"there is no child {address}; its parent has not spawned it, or it has stopped")
+        slot = self.slot_of(type_name, key)
+        if pinned is None:
+            table = <SlotTable> self.tables.get(type_name)
+            held = table is not None and not table.active[slot]
+        cell = Cell(self.runtime, address, declared, slot, held)
+        self.runtime.cells[address] = cell
+        return cell
+
+    def receive_parked(self, kind, target, method, priority, deadline, chain, trace, payload, reply) -> None:
+        """A parked message turned out to be for this process."""
+        self.directory.deliver_here(kind, target, method, priority, deadline, chain, trace, payload, reply)
+        self.books.retained -= 1
+        self.books.acknowledged += 1
+
+    def parking(self, reason) -> Parking:
+        return Parking(self, reason)
+
+    # --- sending ------------------------------------------------------------------------------
+
+    cdef int mark(self, Destination peer) except -1:
+        self.dirty.append(peer)
+        if not self.draining and not self.flush_scheduled:
+            self.flush_scheduled = True
+            self.runtime.loop.call_soon(self.flush)
+        return 0
+
+    cpdef flush(self):
+        """Hand every peer's batch to its link."""
+        self.flush_scheduled = False
+        while self.dirty:
+            dirty, self.dirty = self.dirty, []
+            for peer in dirty:
+                peer.flush()
+
+    def sweep(self) -> int:
+        """Expire what is due; how many requests still wait for an answer."""
+        cdef ReplyTo reply
+        for reply in self.deadlines.due(self.runtime.clock.now()):
+            reply.expire()
+        return self.deadlines.count
+
+
+cpdef tuple split(str address):
+    """(type, key, worker it is pinned to or None) of an address; children share their root's."""
+    cdef Py_ssize_t first = address.find("/")
+    cdef Py_ssize_t second
+    if first <= 0:
+        raise UnknownActorTypeError(f"{address!r} is not an address; write Type/key")
+    second = address.find("/", first + 1)
+    key = address[first + 1:] if second < 0 else address[first + 1:second]
+    pinned = None
+    if key.startswith("~"):
+        pinned = key[key.find("@") + 1:key.rfind("#")]
+    return address[:first], key, pinned

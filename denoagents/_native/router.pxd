@@ -1,0 +1,81 @@
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from denoagents._native.deadlines cimport Deadlines
+from denoagents._native.envelope cimport Accounting, ReplyTo
+from denoagents._native.runtime cimport Cell, Runtime
+
+cpdef enum RecordKind:
+    DEFINE = 1       # a name: its number is the count of names before it
+    RESET = 2        # forget all names
+    TELL = 3
+    ASK = 4
+    STREAM = 5
+    REPLY = 6
+    ERROR = 7
+    CANCEL = 8
+    ITEM = 9
+    END = 10
+    CREDIT = 11
+    HANDLED = 12     # reserved: second acknowledgement of reliable delivery
+    PAUSE = 13
+    RESUME = 14
+    MOVED = 15       # reserved
+    RELEASED = 16    # reserved: travels as a control message today
+    CONTROL = 17
+
+
+cdef class Destination:
+    """Where messages for an address go now."""
+    cdef int transmit(
+        self, uint8_t kind, str target, object method, uint64_t number, uint8_t priority,
+        int64_t deadline_ns, object chain, object trace, object payload, ReplyTo reply,
+    ) except -1
+    cdef object gate(self)
+    cpdef object withdraw(self, ReplyTo reply)
+
+
+cdef class Local(Destination):
+    pass
+
+
+cdef class Parking(Destination):
+    cdef readonly Router router
+    cdef readonly object reason          # str, for people
+    cdef dict entries                    # number -> the arguments of transmit
+
+
+cdef class SlotTable:
+    cdef readonly object group           # str
+    cdef list owners                     # 4096 Destinations
+    cdef readonly object active          # bytearray(4096): 1 where turns may start here
+
+
+cdef class Router:
+    cdef readonly Runtime runtime
+    cdef readonly Accounting books
+    cdef readonly Deadlines deadlines
+    cdef readonly Local here
+    cdef readonly dict types             # name -> ActorType hosted here
+    cdef readonly dict tables            # type name -> SlotTable
+    cdef readonly dict pinned            # worker name -> Destination
+    cdef readonly Parking unplaced       # for types without a table yet
+    cdef public object directory         # DirectoryProtocol of the node
+    cdef public object admission         # Gate of external asks, or None
+    cdef public object stream_class      # the StreamCall of the actor room
+    cdef public bint codec               # calls inside this process pass the codec, too
+    cdef public bint draining            # a drain of the sockets is under way; it flushes at its end
+    cdef readonly object slot_of
+    cdef list dirty                      # Peers with something to flush
+    cdef bint flush_scheduled
+    cdef uint64_t numbers                # message numbers given out
+    cdef public Py_ssize_t parked, park_limit, max_payload
+    cdef public object timeouts_ns       # default by priority
+
+    cdef uint64_t next_number(self) noexcept
+    cdef Destination route(self, str type_name, int slot, str pinned)
+    cpdef Cell local_cell(self, str address)
+    cdef int mark(self, Destination peer) except -1
+    cpdef flush(self)
+
+
+cpdef tuple split(str address)
