@@ -1,0 +1,135 @@
+"""ZeroMQ as the transport: native sockets watched by the event loop.
+
+Rules: one thread, the loop's. Every dialed connection is a socket of its own that connects once; a
+reconnect is a new one. The FD of a ZeroMQ socket is edge-triggered: it is drained to EAGAIN, or looked
+at again in the loop's next round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+
+from denoagents._native.socket import Context, Socket
+from denoagents.errors import ConfigurationError, LinkError, UsageError
+from denoagents.link.settings import LinkSettings
+from denoagents.link.transport import Put, Receiver
+
+_CAUSES = {
+    errno.EADDRINUSE: "the port is in use; choose another, or end the process that has it",
+    errno.EADDRNOTAVAIL: "this machine has no such address",
+    errno.EACCES: "the port needs more rights; choose one over 1023",
+}
+
+
+class Connection:
+    """One native socket on the loop."""
+
+    def __init__(self, socket: Socket, receiver: Receiver, *, dials: bool, burst: int) -> None:
+        self.send: Put = socket.send
+        self.send_datagram = socket.send_datagram
+        self.socket = socket
+        self._receiver = receiver
+        self._dials = dials
+        self._burst = burst
+        self._is_connected = False
+        self._is_scheduled = False
+        self._is_closed = False
+        self._loop = asyncio.get_running_loop()
+        socket.on_input = self.watch
+        self._loop.add_reader(socket.fd, self._drain)
+        self.watch()
+
+    def watch(self) -> None:
+        """Look at the socket in the loop's next round."""
+        if not self._is_scheduled and not self._is_closed:
+            self._is_scheduled = True
+            self._loop.call_soon(self._drain_soon)
+
+    def _drain_soon(self) -> None:
+        self._is_scheduled = False
+        self._drain()
+
+    def _drain(self) -> None:
+        if self._is_closed:
+            return
+        socket = self.socket
+        packets = socket.receive(self._burst)
+        if packets:
+            self._receiver.received(packets)
+        if socket.has_more:
+            self.watch()
+        elif self._dials and not self._is_closed:
+            self._follow(socket.is_connected)
+
+    def _follow(self, is_connected: bool) -> None:
+        """Tell the receiver when the dialed connection has come or gone."""
+        if is_connected == self._is_connected:
+            return
+        self._is_connected = is_connected
+        if is_connected:
+            self._receiver.connected()
+        else:
+            self._receiver.lost()
+
+    def close(self, linger_ms: int = 0) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._loop.remove_reader(self.socket.fd)
+            self.socket.close(linger_ms)
+
+
+class ZeroMQTransport:
+    """Sockets of one ZeroMQ context, made at its first use."""
+
+    def __init__(self, settings: LinkSettings | None = None) -> None:
+        self._settings = settings or LinkSettings()
+        self._context: Context | None = None
+
+    def _socket(self, *, listens: bool) -> Socket:
+        settings = self._settings
+        if self._context is None:
+            self._context = Context()
+        socket = Socket(self._context, listens)
+        socket.configure(
+            max_packet_bytes=settings.max_packet_bytes,
+            receive_queue=256,
+            handshake_ms=int(settings.handshake_timeout_s * 1000),
+            heartbeat_ms=int(settings.keep_alive_s * 1000 / 4),
+            heartbeat_timeout_ms=int(settings.keep_alive_s * 1000 / 2),
+            backlog=1024,
+        )
+        return socket
+
+    def listen(self, endpoint: str, receiver: Receiver) -> tuple[Connection, str]:
+        socket = self._socket(listens=True)
+        try:
+            real = socket.bind(endpoint)
+        except OSError as error:
+            socket.close()
+            if error.errno in (errno.EINVAL, errno.EPROTONOSUPPORT, errno.ENODEV):
+                raise ConfigurationError(
+                    f"{endpoint!r} is no address to listen on; write tcp://HOST:PORT"
+                ) from None
+            cause = _CAUSES.get(error.errno or 0, error.strerror)
+            raise LinkError(f"cannot listen on {endpoint}: {cause}") from None
+        connection = Connection(
+            socket, receiver, dials=False, burst=self._settings.drain_packets
+        )
+        return connection, real
+
+    def dial(self, endpoint: str, receiver: Receiver) -> Connection:
+        socket = self._socket(listens=False)
+        try:
+            socket.connect(endpoint)
+        except OSError:
+            socket.close()
+            raise UsageError(
+                f"{endpoint!r} is no address to dial; write tcp://HOST:PORT"
+            ) from None
+        return Connection(socket, receiver, dials=True, burst=self._settings.drain_packets)
+
+    async def close(self) -> None:
+        context, self._context = self._context, None
+        if context is not None:
+            await asyncio.get_running_loop().run_in_executor(None, context.close)

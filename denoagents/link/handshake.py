@@ -1,0 +1,138 @@
+"""The first words on a connection: who dials, which session goes on, and why not.
+
+Rules: HELLO names the session; the routing id never does. REFUSED is readable by every wire version.
+A refusal is final for the link, except that the dialer may ask again with a new session.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import msgspec
+
+from denoagents.envelope import WIRE_VERSION
+from denoagents.errors import (
+    EvictedError,
+    HandshakeError,
+    LinkError,
+    LinkLost,
+    ProtocolError,
+)
+
+FEATURES: Final = 0
+"""Bits of what this side can do beyond wire version 1; both sides use the common ones."""
+MAX_HANDSHAKE_BYTES: Final = 4096
+"""A longer handshake body is junk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this node is."""
+
+    name: str
+    role: str
+    incarnation: int
+    cluster: str = "default"
+
+
+@dataclass(slots=True)
+class Peer:
+    """Who is at the other end; incarnation 0 is not known yet."""
+
+    name: str = ""
+    role: str = ""
+    incarnation: int = 0
+    endpoint: str = ""
+
+
+class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
+    """What a dialer says first. `welcomed_by` is the incarnation that knows the session, 0 = none yet."""
+
+    wire: int
+    cluster: str
+    name: str
+    role: str
+    incarnation: int
+    session: int
+    accepted: int
+    expected: int = 0
+    welcomed_by: int = 0
+    features: int = 0
+    compression: list[str] = msgspec.field(default_factory=list)
+    endpoint: str = ""
+
+
+class Welcome(msgspec.Struct, frozen=True):
+    """The acceptor's answer: the session stands, and this much of it is accepted."""
+
+    wire: int
+    cluster: str
+    name: str
+    role: str
+    incarnation: int
+    session: int
+    accepted: int
+    features: int = 0
+    compression: str = "none"
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The acceptor's other answer. Codes: version, cluster, incarnation, session, full, evicted, protocol."""
+
+    code: str
+    reason: str
+
+
+Words = TypeVar("Words", Hello, Welcome, Refused)
+
+_decoders = {kind: msgspec.msgpack.Decoder(kind) for kind in (Hello, Welcome, Refused)}
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def encode(words: Hello | Welcome | Refused) -> bytes:
+    """The body of a handshake packet."""
+    return _encode(words)
+
+
+def decode(kind: type[Words], body: bytes | memoryview) -> Words:
+    """The words in `body`; anything else is a `ProtocolError`."""
+    if len(body) > MAX_HANDSHAKE_BYTES:
+        raise ProtocolError(f"a handshake of {len(body)} bytes")
+    try:
+        words: Words = _decoders[kind].decode(body)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ProtocolError(f"not a {kind.__name__}: {error}") from None
+    return words
+
+
+def refusal(hello: Hello, wire: int, identity: Identity) -> Refused | None:
+    """Why this node cannot talk to the one that says `hello`; None if it can."""
+    if wire != WIRE_VERSION:
+        return Refused(
+            "version",
+            f"{identity.name} speaks wire version {WIRE_VERSION}, the caller speaks {wire}; "
+            "install the same release of denoagents on both",
+        )
+    if hello.cluster != identity.cluster:
+        return Refused(
+            "cluster",
+            f"{identity.name} belongs to cluster {identity.cluster!r}, the caller to "
+            f"{hello.cluster!r}",
+        )
+    if hello.expected not in (0, identity.incarnation):
+        return Refused("incarnation", f"{identity.name} is another incarnation: it was restarted")
+    if hello.welcomed_by not in (0, identity.incarnation):
+        return Refused("incarnation", f"{identity.name} was restarted and knows no earlier session")
+    return None
+
+
+def error_of(refused: Refused) -> LinkError | EvictedError:
+    """The typed error for a refusal."""
+    if refused.code == "evicted":
+        return EvictedError(refused.reason)
+    if refused.code in ("incarnation", "session"):
+        return LinkLost(refused.reason)
+    if refused.code == "protocol":
+        return ProtocolError(refused.reason)
+    return HandshakeError(refused.reason)

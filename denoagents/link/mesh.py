@@ -1,0 +1,161 @@
+"""The mesh: every session of one node, dialed and accepted.
+
+Rules: all calls on the loop that `start` ran on. A link that is over is forgotten here. Closing says
+goodbye; a process that is killed says nothing, and its peers learn of it from the cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+
+from denoagents._native.clock import Clock
+from denoagents.envelope import PacketKind
+from denoagents.errors import EvictedError
+from denoagents.link.acceptance import Acceptance
+from denoagents.link.dialing import Dialing
+from denoagents.link.handshake import Identity, Peer
+from denoagents.link.link import Link, LinkStatistics, MeshEvents, Surroundings
+from denoagents.link.settings import LinkSettings
+from denoagents.link.transport import Transport
+
+_TICK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class MeshStatistics:
+    """What a mesh has and has seen."""
+
+    links: tuple[LinkStatistics, ...]
+    junk_packets: int
+    """Packets that were none, or damaged."""
+    stray_packets: int
+    """Intact packets of connections that belong to no session."""
+
+
+class Mesh:
+    """Dials, accepts and keeps the links of one node."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        events: MeshEvents,
+        transport: Transport,
+        clock: Clock,
+        settings: LinkSettings | None = None,
+        chance: Random | None = None,
+    ) -> None:
+        self._around = Surroundings(identity, events, clock, settings or LinkSettings())
+        self._transport = transport
+        self._clock = clock
+        self._chance = chance or Random()  # noqa: S311 - spreads retries, no secret
+        self._acceptance = Acceptance(self._around)
+        self._dialed: dict[Link, Dialing] = {}
+        self._sessions = 0
+        self._ticker: asyncio.TimerHandle | None = None
+        self._is_closing = False
+        self.endpoint: str | None = None
+        """Where this node listens."""
+
+    def __repr__(self) -> str:
+        accepted = len(self._acceptance.links)
+        return f"<Mesh {self.endpoint or 'dials only'}, {len(self._dialed)} dialed, {accepted} accepted>"
+
+    @property
+    def placement_version(self) -> int:
+        """Stamped on every packet that leaves."""
+        return self._around.placement_version
+
+    @placement_version.setter
+    def placement_version(self, version: int) -> None:
+        self._around.placement_version = version
+
+    @property
+    def links(self) -> Iterator[Link]:
+        """All links that are not over."""
+        yield from tuple(self._dialed)
+        yield from self._acceptance.links
+
+    def statistics(self) -> MeshStatistics:
+        return MeshStatistics(
+            links=tuple(link.statistics() for link in self.links),
+            junk_packets=self._acceptance.junk_packets,
+            stray_packets=self._acceptance.stray_packets,
+        )
+
+    async def start(self, bind: str | None) -> str | None:
+        """Listen at `bind` (None: dial only); returns the endpoint with the real port.
+
+        Raises: `LinkError` when the port is in use, `ConfigurationError` when `bind` is no address.
+        """
+        if bind is not None:
+            self.endpoint = self._acceptance.listen(self._transport, bind)
+        self._tick()
+        return self.endpoint
+
+    def dial(self, endpoint: str, *, name: str = "", incarnation: int = 0) -> Link:
+        """A new link to `endpoint`; it connects, and connects again, until it is over.
+
+        With `incarnation`, the link is over as soon as another one answers. Raises `UsageError` when
+        `endpoint` is no address.
+        """
+        dialing = Dialing(
+            self._around, self._transport, endpoint, incarnation, self._chance, self._forget
+        )
+        dialing.own_endpoint = self.endpoint or ""
+        self._sessions += 1
+        peer = Peer(name=name, incarnation=incarnation, endpoint=endpoint)
+        link = Link(self._around, dialing, peer, dialed=True, number=self._sessions)
+        self._dialed[link] = dialing
+        try:
+            dialing.begin(link)
+        except BaseException:
+            self._forget(link)
+            raise
+        return link
+
+    def end(self, link: Link, reason: str) -> None:
+        """The session is over, now; the peer gets nothing more."""
+        link.finish(reason)
+
+    def refuse(self, incarnation: int, reason: str) -> None:
+        """From now on `incarnation` is told `reason` and nothing else; its sessions end."""
+        self._acceptance.refuse(incarnation, reason)
+        for link in tuple(self._dialed):
+            if link.peer.incarnation == incarnation:
+                link.finish(reason, EvictedError(reason))
+
+    def send_datagram(self, route: bytes, packet: bytes) -> None:
+        """Answer a heartbeat; lost if its connection is."""
+        self._acceptance.send_datagram(route, packet)
+
+    async def close(self, linger_s: float = 1.0) -> None:
+        """Give what is retained up to `linger_s` to be accepted, say goodbye, close everything."""
+        if self._is_closing:
+            return
+        self._is_closing = True
+        links = list(self.links)
+        waiting = [link.when_accepted() for link in links if link.state == "up"]
+        if waiting:
+            await asyncio.wait(waiting, timeout=linger_s)
+        if self._ticker is not None:
+            self._ticker.cancel()
+        self._around.close()
+        for link in links:
+            link.say(PacketKind.GOODBYE)
+            link.finish("closed")
+        self._acceptance.close(linger_ms=int(min(linger_s, 0.2) * 1000))
+        await self._transport.close()
+
+    def _forget(self, link: Link) -> None:
+        self._dialed.pop(link, None)
+
+    def _tick(self) -> None:
+        self._ticker = asyncio.get_running_loop().call_later(_TICK_S, self._tick)
+        now_ns = self._clock.now_ns()
+        for dialing in tuple(self._dialed.values()):
+            dialing.tick(now_ns)
+        self._acceptance.tick(now_ns)

@@ -1,0 +1,72 @@
+"""What the mesh needs of a network; ZeroMQ is one, the simulator's memory twin another.
+
+Rules: everything is called on the loop. A closed wire calls nobody back. `send` never waits; False
+means that the connection is gone. Nobody promises that what was sent arrives.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from denoagents._native.socket import Packet
+
+
+class Receiver(Protocol):
+    """Who hears what comes over one wire."""
+
+    def connected(self) -> None:
+        """A dialed connection stands; once."""
+
+    def received(self, packets: list[Packet]) -> None:
+        """Packets came, in order; junk among them has kind 0."""
+
+    def lost(self) -> None:
+        """The dialed connection is gone, or never came to be; once, after the last packet."""
+
+
+class Put(Protocol):
+    """Hand one packet to the network; `route` says to whom on a listening wire."""
+
+    def __call__(
+        self,
+        route: bytes | None,
+        kind: int,
+        flags: int,
+        seq: int,
+        ack: int,
+        now_ns: int,
+        placement_version: int,
+        count: int,
+        raw_length: int,
+        body: bytes,
+        /,
+    ) -> bool: ...
+
+
+class Wire(Protocol):
+    """One socket: a dialed connection, or the listening end of many."""
+
+    @property
+    def send(self) -> Put: ...
+
+    def send_datagram(self, route: bytes | None, packet: bytes) -> bool:
+        """Send a packet that is complete with its own header."""
+
+    def watch(self) -> None:
+        """Look whether a wake-up was missed; called about once a second."""
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Close; what was sent may still leave within `linger_ms`."""
+
+
+class Transport(Protocol):
+    """Makes wires."""
+
+    def listen(self, endpoint: str, receiver: Receiver) -> tuple[Wire, str]:
+        """Listen at `endpoint`; returns the endpoint with the real port too. `LinkError` if it cannot."""
+
+    def dial(self, endpoint: str, receiver: Receiver) -> Wire:
+        """Start to connect, once; `UsageError` when `endpoint` is none."""
+
+    async def close(self) -> None:
+        """Wait for the lingers of the wires, all closed before, and let go of everything."""
