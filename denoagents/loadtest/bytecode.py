@@ -61,10 +61,9 @@ class _Names:
         parts = parts[: len(parts) - int(str(level)) + 1]
         return ".".join([*parts, name] if name else parts)
 
-    def read(self, code: CodeType, stores: str) -> None:
+    def read(self, code: CodeType, steps: list[dis.Instruction], stores: str) -> None:
         """Note every store by instructions named `stores` (STORE_NAME or STORE_GLOBAL)."""
         defined = {c.co_name for c in code.co_consts if isinstance(c, CodeType)}
-        steps = instructions(code)
         base, is_from = "", False
         for number, step in enumerate(steps):
             before = steps[number - 1] if number else None
@@ -105,9 +104,8 @@ def place_end(step: dis.Instruction) -> Place:
     return (positions.end_lineno or 0, positions.end_col_offset or 0) if positions else (0, 0)
 
 
-def called_names(code: CodeType) -> Iterator[tuple[str, ...]]:
+def called_names(code: CodeType, steps: list[dis.Instruction]) -> Iterator[tuple[str, ...]]:
     """The dotted names, as written, that this one code object calls."""
-    steps = instructions(code)
     stored = {s.argval for s in steps if s.opname in ("STORE_NAME", "DELETE_NAME")}
     is_module = code.co_name == "<module>"
     by_start: dict[Place, list[dis.Instruction]] = {}
@@ -148,14 +146,14 @@ def callers_by_bytecode(
     """Each called dotted target, with the qualified names of the code that calls it."""
     code = compile(source, file, "exec", dont_inherit=True, optimize=0)
     names = _Names(module, module if is_package else module.rpartition(".")[0])
-    names.read(code, "NAME")
-    inner = list(all_code(code))
-    for part in inner:
-        names.read(part, "GLOBAL")
+    inner = [(part, instructions(part)) for part in all_code(code)]
+    names.read(*inner[0], "NAME")
+    for part, steps in inner:
+        names.read(part, steps, "GLOBAL")
     targets = names.targets()
     callers: dict[str, set[str]] = {}
-    for part in inner:
-        for parts in called_names(part):
+    for part, steps in inner:
+        for parts in called_names(part, steps):
             if parts[0] in targets:
                 target = ".".join((targets[parts[0]], *parts[1:]))
                 callers.setdefault(target, set()).add(caller_name(module, part))

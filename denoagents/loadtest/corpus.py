@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LEFT_OUT = frozenset(
-    "site-packages dist-packages test tests __pycache__ lib-dynload _bundled "
-    "idlelib lib2to3 turtledemo".split()
+    {"site-packages", "dist-packages", "test", "tests", "__pycache__", "lib-dynload", "_bundled"}
+    | {"idlelib", "lib2to3", "turtledemo"}
 )
 """Directories that are not read: other people's packages, tests, compiled files, whole programs."""
 
@@ -51,10 +51,10 @@ class Corpus:
 
     def _deal(self) -> None:
         """Give each file, the largest first, to the librarian who has the fewest bytes so far."""
-        load = {key: 0 for key in self.shares}
+        load = dict.fromkeys(self.shares, 0)
         for source in sorted(self.sources.values(), key=lambda s: (-s.size_bytes, s.module)):
             key = min(load, key=lambda k: (load[k], k))
-            load[key] += source.size_bytes
+            load[key] += source.size_bytes + 1  # empty files are spread, too
             self.shares[key].append(source)
             self._keeper[source.module] = key
 

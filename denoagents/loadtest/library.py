@@ -1,0 +1,119 @@
+"""The demo's app: librarians, each of whom has read its share of Python's standard library.
+
+Run it by hand with `denoagents up denoagents.loadtest.library`; the index files appear in the
+directory `library` of the working directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+
+from denoagents.actor.actor import Actor
+from denoagents.actor.declaration import idempotent
+from denoagents.loadtest.corpus import Corpus, open_corpus
+from denoagents.loadtest.questions import parse_question
+from denoagents.loadtest.shelf import Shelf, index_share, join_modules, read_shelf, write_shelf
+from denoagents.loadtest.source_index import Definition
+
+__all__ = ["Librarian", "Stock"]
+
+
+class Stock(msgspec.Struct, frozen=True):
+    """What a librarian has, where it works, and how it got its index."""
+
+    pid: int
+    modules: int
+    definitions: int
+    called_names: int
+    is_from_file: bool
+    opened_ms: float
+
+
+class _Reading:
+    """What the librarians of one process share: the list of files, and one pair of eyes."""
+
+    corpus: Corpus | None = None
+    turn = threading.Lock()
+
+    @classmethod
+    def open(cls, key: str, path: Path) -> tuple[Shelf, bool]:
+        """Read the saved index, or make it from the sources, one librarian at a time."""
+        with cls.turn:
+            if cls.corpus is None:
+                cls.corpus = open_corpus()
+            shelf = read_shelf(path, cls.corpus.fingerprint)
+            if shelf is not None:
+                return shelf, True
+            shelf = join_modules(cls.corpus, key, index_share(cls.corpus, key))
+            write_shelf(path, shelf)
+            return shelf, False
+
+
+class Librarian(Actor):
+    """Knows where things are defined, what they do, and who calls them, in its own files."""
+
+    async def _open(self) -> Shelf:
+        """The index; the first activation makes it, a later one reads it back."""
+        known: Shelf | None = getattr(self, "_shelf", None)
+        if known is not None:
+            return known
+        begun = time.perf_counter()
+        key = self.context.address.key
+        path = Path("library") / f"{key}.msgpack"
+        shelf, is_from_file = await asyncio.to_thread(_Reading.open, key, path)
+        took_ms = (time.perf_counter() - begun) * 1000
+        sizes = (shelf.modules, len(shelf.definitions), len(shelf.callers))
+        self._stock = Stock(os.getpid(), *sizes, is_from_file, took_ms)
+        self._shelf = shelf
+        return shelf
+
+    @idempotent
+    async def stock(self) -> Stock:
+        """Open the index if need be, and say what is in it."""
+        await self._open()
+        return self._stock
+
+    @idempotent
+    async def where(self, name: str) -> Definition | None:
+        """Where `name` is defined, and the first paragraph of its docstring."""
+        return (await self._open()).definitions.get(name)
+
+    @idempotent
+    async def callers(self, name: str) -> list[str]:
+        """Who calls `name`, in this librarian's files."""
+        return (await self._open()).callers.get(name, [])
+
+    @idempotent
+    async def catalogue(self) -> list[str]:
+        """The modules and classes whose names are called in this librarian's files."""
+        return (await self._open()).called_modules()
+
+    async def answer(self, question: str) -> AsyncIterator[str]:
+        """Answer a question in words: a place and a summary word by word, callers one by one."""
+        asked = parse_question(question)
+        shelf = await self._open()
+        if asked is None:
+            yield "I know only where something is defined, and who calls it."
+        elif asked.kind == "callers":
+            for caller in shelf.callers.get(asked.name, []):
+                yield caller
+        elif (found := shelf.definitions.get(asked.name)) is None:
+            yield f"{asked.name} is not in my files."
+        else:
+            yield f"{found.name} is a {found.kind}, defined in {found.file}, line {found.line}."
+            for word in found.summary.split():
+                yield word
+
+    async def misremember(self, name: str) -> None:
+        """Shift one definition by a line: proves that a wrong answer is noticed."""
+        shelf = await self._open()
+        found = shelf.definitions[name]
+        wrong = msgspec.structs.replace(found, line=found.line + 1)
+        shelf.definitions[name] = wrong
