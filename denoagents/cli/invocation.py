@@ -1,0 +1,75 @@
+"""What most commands share: configuration flags, the broker's address, and the form of output."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from denoagents.config.load import Config, load
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One use of a command: its configuration, and whom its output is for."""
+
+    config: Config
+    as_json: bool = False
+
+    @property
+    def broker(self) -> str:
+        """Where the broker is."""
+        return str(self.config["broker.address"])
+
+
+def configured(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--config`, `--profile` and `--set`; it is called with an `Invocation`."""
+
+    @functools.wraps(function)
+    def call(
+        config_file: Path | None,
+        profile: str | None,
+        assignments: tuple[str, ...],
+        broker: str | None = None,
+        output: str = "table",
+        **others: Any,
+    ) -> Any:
+        flags = [*assignments, *([f"broker.address={broker}"] if broker else [])]
+        config = load(file=config_file, profile=profile, flags=flags)
+        return function(Invocation(config, output == "json"), **others)
+
+    for option in (
+        click.option(
+            "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set a config key."
+        ),
+        click.option("--profile", metavar="NAME", help="default, open (no limits) or wan."),
+        click.option(
+            "--config", "config_file", type=click.Path(path_type=Path), help="A TOML file."
+        ),
+    ):
+        call = option(call)
+    return call
+
+
+def output_option(function: F) -> F:
+    """`-o json`: for machines."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        help="A table for people, JSON for machines.",
+    )(function)
+
+
+def broker_option(function: F) -> F:
+    """`--broker tcp://HOST:PORT`: sets `broker.address`."""
+    return click.option(
+        "--broker", metavar="ADDRESS", help="The broker's address (key broker.address)."
+    )(function)
