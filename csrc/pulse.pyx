@@ -64,13 +64,13 @@ cdef extern from "pulse.h" nogil:
         uint16_t magic
         uint8_t wire_version, beat_kind, answer_kind
         int64_t lease_until, ticked_ns, lag_ns
-        uint64_t broker_incarnation, beats, answers
+        uint64_t open_report, broker_incarnation, beats, answers
         uint32_t broker_version
         int flags, leaving, is_running, probes_refused
         int wake_read, wake_write, report_write
     int64_t pulse_now()
     int pulse_tick(pulse_t* pulse, int64_t now)
-    bint pulse_claim(pulse_t* pulse, uint64_t step)
+    bint pulse_close_report(pulse_t* pulse, uint64_t step)
     int pulse_start(pulse_t* pulse)
     void pulse_stop(pulse_t* pulse)
 
@@ -240,8 +240,12 @@ cdef class Pulse:
         step, held_ns, actor_size, method_size, actor, method = REPORT.unpack_from(record)
         return step, held_ns, text_of(actor[:actor_size]), text_of(method[:method_size])
 
-    def claim_report(self, uint64_t step) -> bool:
-        return pulse_claim(<pulse_t*>self.state, step)
+    def close_report(self, uint64_t step) -> bool:
+        return pulse_close_report(<pulse_t*>self.state, step)
+
+    @property
+    def open_report(self) -> int:
+        return (<pulse_t*>self.state).open_report
 
     @property
     def lease_until_ns(self) -> int:

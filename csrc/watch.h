@@ -1,8 +1,8 @@
 /* The running turn, written by the loop's thread and read by the pulse's thread without a lock.
  *
- * Rules: one writer. A seqlock: the sequence is odd while the writer writes; a reader that saw it change
- * reads again, a bounded number of times. Turns nest when a handler's call to an idle local actor runs at
- * once, so the words are a small stack; deeper turns are counted, and the innermost kept one answers.
+ * Rules: one writer. A seqlock: the sequence is odd while the writer writes; a reader that saw it
+ * change reads again, a bounded number of times. Turns nest when a handler's call to an idle local
+ * actor runs at once: this is a small stack; deeper turns are counted, the innermost kept answers.
  */
 #ifndef DENOAGENTS_WATCH_H
 #define DENOAGENTS_WATCH_H
@@ -69,7 +69,7 @@ static inline uint32_t watch_depth(watch_t *watch) {
     return __atomic_load_n(&watch->depth, __ATOMIC_RELAXED);
 }
 
-/* Copies the kept frames, outermost first; returns their number, or -1 if the writer never paused. */
+/* Copies the kept frames, outermost first; their number, or -1 if the writer never paused. */
 static inline int watch_read(watch_t *watch, watch_frame_t *frames) {
     int attempt;
     for (attempt = 0; attempt < 64; attempt++) {

@@ -52,8 +52,11 @@ class Pulse:
         """The loop is alive now; returns `flags`."""
     def read_report(self, record: bytes) -> tuple[int, int, str, str]:
         """(step, held_ns, actor, method) of one record of REPORT_SIZE bytes from `report_fd`."""
-    def claim_report(self, step: int) -> bool:
-        """True for whoever takes this report first; the thread itself takes it after 300 ms."""
+    @property
+    def open_report(self) -> int:
+        """The step whose report nobody has logged yet; the thread itself does after 300 ms."""
+    def close_report(self, step: int) -> bool:
+        """This report is logged; False if it was closed before."""
     @property
     def lease_until_ns(self) -> int:
         """A node whose clock is past this starts no turn."""

@@ -22,7 +22,7 @@ class AdmissionSettings:
     """Shares of high, normal and low among the waiting (plan 2.10)."""
 
     max_waiting: int = 100_000
-    """Requests that may wait; one more is refused as `Overloaded` (1000/s over for 60 s is 60 000)."""
+    """Requests that may wait; one more is `Overloaded` (1000/s too many for 60 s are 60 000)."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, naming value, rule and remedy."""
