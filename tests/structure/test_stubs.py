@@ -20,7 +20,7 @@ def test_every_stub_and_declaration_has_its_source():
     assert declared - {"__init__"} <= set(PARTS)
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", sorted(path.stem for path in NATIVE.glob("*.pyi")))
 def test_stubs_are_fully_typed(part):
     text = (NATIVE / f"{part}.pyi").read_text()
     untyped = [line for line in text.splitlines() if re.match(r"\s*def .*\)\s*:\s*\.\.\.", line)]
