@@ -13,8 +13,8 @@ another size is dropped. Beats are not numbered, retained or resent: the next on
                  16      i64   sent_ns, the sender's clock
                  24      u32   tick_age_us: since the loop's last tick (saturated at 2^32 - 1)
                  28      u32   loop_lag_us: how late that tick was (saturated)
-                 32      u32   beat_late_us: how late this beat is against its own schedule (saturated)
-                 36      u32   turn_us: how long the running turn has held the loop, 0 = none (saturated)
+                 32      u32   beat_late_us: how late this beat is (saturated)
+                 36      u32   turn_us: how long a turn has held the loop, 0 = none (saturated)
                  40      u64   number: counts the beats of this incarnation from 1
     BEAT_ANSWER   0      u16   magic
                   2      u8    wire version

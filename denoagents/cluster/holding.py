@@ -95,9 +95,7 @@ class Holding:
             if self._is_elsewhere(entry) and actor not in self._arrived
         }
         self._orphans |= {
-            actor
-            for actor, entry in self._lingering.items()
-            if entry.holder not in alive
+            actor for actor, entry in self._lingering.items() if entry.holder not in alive
         }
         out += self._ship_ended()
         return out

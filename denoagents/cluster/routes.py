@@ -52,9 +52,7 @@ class Routes:
 
     def flushed(self, incarnation: int, version: int) -> list[Route]:
         """`incarnation` has accepted all that was sent before `version`."""
-        done = [
-            key for key in self._waiting if key[0] == incarnation and key[1] <= version
-        ]
+        done = [key for key in self._waiting if key[0] == incarnation and key[1] <= version]
         for key in done:
             del self._waiting[key]
         return self._route_free() if done else []

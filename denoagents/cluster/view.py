@@ -156,9 +156,7 @@ class View:
         """`Ship` was carried out; `running` are the (slot, root actor) pairs that had to stay."""
         if self._holding is None or self._holding.group != group:
             return []
-        return (
-            self._holding.shipped(slot_set.from_numbers(slots), to, running) + self._drained()
-        )
+        return self._holding.shipped(slot_set.from_numbers(slots), to, running) + self._drained()
 
     def turn_ended(self, actor: str) -> list[Instruction]:
         """The last running turn of an actor that had to stay has ended."""

@@ -1,0 +1,486 @@
+"""The broker's core: members, versions, acknowledgements, hand-over, evictions; pure.
+
+Rules:
+    Every public method takes an event and the time, and returns orders (`orders.py`).
+    A version is stored before it is published, and versions only rise; after a restart numbers
+    jump by `VERSION_GAP`, above whatever an unstored version may have had.
+    A version is settled when every living member has acknowledged it, once.
+    Planned changes of a group (join, drain, health, weight) wait until its last hand-over is done
+    and the last version is settled; deaths wait for nothing but the store.
+    A store that fails refuses joins and settings; members go on, and deaths are still published.
+    Nobody is evicted before `grace_until_ns`: after a start, and after a late tick of our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from denoagents.cluster import messages
+from denoagents.cluster import slots as slot_set
+from denoagents.cluster.admission import Applications, check_join
+from denoagents.cluster.beat import Beat, BeatAnswer, BeatStatus
+from denoagents.cluster.detector import Detector
+from denoagents.cluster.group import Group
+from denoagents.cluster.member import Member, StoredFleet, decode_fleet, encode_fleet
+from denoagents.cluster.messages import Join, VersionRecord
+from denoagents.cluster.orders import End, Note, Order, Persist, Send
+from denoagents.cluster.settings import ClusterSettings
+from denoagents.cluster.wishes import Wishes
+
+VERSION_GAP: Final = 1000
+"""A restarted broker numbers on from here above the stored version."""
+
+OVER_KEPT: Final = 256
+"""So many incarnations that are over are kept in mind, and told with each version."""
+
+STORE_AGAIN_S: Final = 1.0
+"""A store that failed is tried again this often."""
+
+
+class Fleet:
+    """All members, and the placement version that holds for them."""
+
+    def __init__(
+        self,
+        *,
+        cluster: str,
+        incarnation: int,
+        settings: ClusterSettings,
+        assign: slot_set.Assign,
+        now_ns: int,
+        stored: bytes | None = None,
+    ) -> None:
+        """`stored` is what the last broker saved; raises `StoreError` if it is none of ours."""
+        self.cluster, self.incarnation, self.settings = cluster, incarnation, settings
+        self.members: dict[int, Member] = {}
+        self.groups: dict[str, Group] = {}
+        self.record = VersionRecord(version=0)
+        """The version in force, as published."""
+        self.settled_version = 0
+        self.store_error = ""
+        self.grace_until_ns = now_ns + self._ns(settings.replace_after_s)
+        self.wishes = Wishes()
+        self._assign = assign
+        self._over: dict[int, str] = {}
+        self._next_version = 1
+        self._last_tick_ns = now_ns
+        self._urgent = self._unsaved = False
+        self._quiet_until_ns = 0
+        self._storing: tuple[int, VersionRecord | None] | None = None
+        self._persist_number = 0
+        self._store_again_ns = 0
+        self._applications = Applications()
+        if stored is not None:
+            self._restore(decode_fleet(stored, cluster), now_ns)
+
+    # --- looking ------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """The number of the version in force."""
+        return self.record.version
+
+    @property
+    def is_settled(self) -> bool:
+        """The version in force is settled."""
+        return self.settled_version == self.version
+
+    def named(self, name: str) -> Member | None:
+        """The living member of this name."""
+        return next((m for m in self.members.values() if m.name == name), None)
+
+    def workers(self, group: str | None = None) -> list[Member]:
+        """Living workers, of one group or of all."""
+        return [
+            member
+            for member in self.members.values()
+            if member.role == "worker" and group in (None, member.group)
+        ]
+
+    def is_over(self, incarnation: int) -> bool:
+        """The incarnation was declared over, as far as this broker remembers."""
+        return incarnation in self._over
+
+    def unacknowledged(self) -> list[Member]:
+        """Members that the version in force waits for."""
+        return [m for m in self.members.values() if m.acknowledged < self.version]
+
+    # --- events from members ------------------------------------------------------------------
+
+    def beat(self, beat: Beat, now_ns: int) -> BeatAnswer:
+        """A heartbeat came in; answer it."""
+        member = self.members.get(beat.incarnation)
+        status = BeatStatus.OK
+        if member is not None:
+            member.detector.observe(beat, now_ns)
+        elif beat.incarnation in self._over:
+            status = BeatStatus.EVICTED
+        else:
+            status = BeatStatus.UNKNOWN
+        return BeatAnswer(
+            status, beat.incarnation, beat.sent_ns, self.incarnation, self.record.version
+        )
+
+    def join(self, join: Join, now_ns: int) -> list[Order]:
+        """A process asks for admission, or a member presents itself to a broker that restarted."""
+        out = self._learn_over(join.over, now_ns)
+        known = self.members.get(join.incarnation)
+        if known is not None:
+            return out + self._rejoin(known, join, now_ns)
+        refusal = check_join(self, self._applications, join, now_ns)
+        if refusal is not None:
+            note = Note("join_refused", {"name": join.name, "reason": refusal.reason})
+            return [*out, Send((join.incarnation,), refusal), note]
+        if self._applications.has(join.incarnation):
+            return out
+        old = self.named(join.name)
+        if old is not None:
+            out += self._remove(old, f"replaced by a new process named {join.name!r}", now_ns)
+        member = Member.from_join(join, Detector(self.settings, now_ns), now_ns)
+        self._applications.add(join, member)
+        return out + self._advance(now_ns)
+
+    def acknowledge(self, incarnation: int, version: int, now_ns: int) -> list[Order]:
+        """A member acknowledged a version."""
+        member = self.members.get(incarnation)
+        if member is None:
+            return []
+        member.acknowledged = max(member.acknowledged, version)
+        return self._settle() + self._advance(now_ns)
+
+    def activated(self, incarnation: int, message: messages.Activated, now_ns: int) -> list[Order]:
+        """A worker runs slots."""
+        member = self.members.get(incarnation)
+        if member is None or member.group != message.group:
+            return []
+        alive = [entry for entry in message.excepted if entry.holder in self.members]
+        self.groups[member.group].activated(incarnation, slot_set.unpack(message.slots), alive)
+        return self._advance(now_ns)
+
+    def actors_activated(
+        self, incarnation: int, message: messages.ActivatedActors, now_ns: int
+    ) -> list[Order]:
+        """Actors that lingered elsewhere run at their owner."""
+        member = self.members.get(incarnation)
+        if member is None or member.group != message.group:
+            return []
+        self.groups[member.group].arrived(message.actors)
+        return self._advance(now_ns)
+
+    def leave(self, incarnation: int, message: messages.Leave, now_ns: int) -> list[Order]:
+        """A member wants to give up its slots, or is gone by its own will."""
+        member = self.members.get(incarnation)
+        if member is None:
+            return []
+        if message.drain:
+            member.is_leaving = True
+            return self._advance(now_ns)
+        out = self._remove(member, message.reason or "it left", now_ns, is_clean=True)
+        return out + self._settle() + self._advance(now_ns)
+
+    def reaped(self, incarnation: int, now_ns: int) -> list[Order]:
+        """A parent saw the end of this process: its lease ends now."""
+        return self.evict(incarnation, "its process ended", now_ns)
+
+    def evict(self, incarnation: int, reason: str, now_ns: int) -> list[Order]:
+        """The incarnation is over."""
+        member = self.members.get(incarnation)
+        if member is None:
+            return []
+        return self._remove(member, reason, now_ns) + self._settle() + self._advance(now_ns)
+
+    # --- operators ----------------------------------------------------------------------------
+
+    def drain(self, member: Member, reason: str, now_ns: int) -> list[Order]:
+        """Take a worker's slots, and tell it to end when it holds none."""
+        member.is_leaving = True
+        message = messages.Drain(reason=reason)
+        return [Send((member.incarnation,), message), *self._advance(now_ns)]
+
+    def set_weight(self, member: Member, weight: int, now_ns: int) -> list[Order]:
+        """Give a worker another share of its group's slots."""
+        member.wanted_weight = weight
+        return self._advance(now_ns)
+
+    def set_values(self, path: str, values: Mapping[str, Any], now_ns: int) -> list[Order]:
+        """Change live settings; None takes a value out."""
+        self.wishes.change(path, values)
+        return self._advance(now_ns)
+
+    def set_health(self, incarnation: int, is_healthy: bool, now_ns: int) -> list[Order]:
+        """The deep probe's verdict on a worker."""
+        member = self.members.get(incarnation)
+        if member is None or member.is_healthy == is_healthy:
+            return []
+        member.is_healthy = is_healthy
+        word = "healthy" if is_healthy else "unhealthy"
+        return [Note(word, {"name": member.name}), *self._advance(now_ns)]
+
+    # --- time and the store -------------------------------------------------------------------
+
+    def tick(self, now_ns: int) -> list[Order]:
+        """Look for silent members; a tick that comes late gives everyone grace."""
+        out: list[Order] = []
+        late_ns = now_ns - self._last_tick_ns - self._ns(self.settings.tick_every_s)
+        self._last_tick_ns = now_ns
+        if late_ns > self._ns(self.settings.late_tick_s):
+            self.grace_until_ns = now_ns + self._ns(self.settings.replace_after_s)
+            out.append(Note("late_tick", {"late_s": round(late_ns / 1e9, 3)}))
+        if now_ns >= self.grace_until_ns:
+            for member in list(self.members.values()):
+                if member.detector.is_dead(now_ns):
+                    silent_s = member.detector.silent_ns(now_ns) / 1e9
+                    out += self._remove(member, f"silent for {silent_s:.1f} s", now_ns)
+        if out:
+            out += self._settle()
+        return out + self._advance(now_ns)
+
+    def stored(self, number: int, now_ns: int) -> list[Order]:
+        """The state of `Persist(number)` is safe."""
+        if self._storing is None or self._storing[0] != number:
+            return []
+        self.store_error = ""
+        record = self._storing[1]
+        self._storing = None
+        out = self._publish(record)
+        out += self._admit(now_ns)
+        return out + self._settle() + self._advance(now_ns)
+
+    def store_failed(self, number: int, reason: str, now_ns: int) -> list[Order]:
+        """The state of `Persist(number)` could not be saved: no joins, but deaths go on."""
+        if self._storing is None or self._storing[0] != number:
+            return []
+        self.store_error = reason
+        record = self._storing[1]
+        self._storing = None
+        self._unsaved = True
+        self._store_again_ns = now_ns + self._ns(STORE_AGAIN_S)
+        out: list[Order] = [Note("store_failed", {"reason": reason})]
+        for join, _ in self._applications.take_stored():
+            refusal = messages.Refused(
+                re=join.id,
+                reason=f"the broker cannot store the join: {reason}",
+                retry_after_s=STORE_AGAIN_S,
+            )
+            out.append(Send((join.incarnation,), refusal))
+        return out + self._publish(record) + self._settle() + self._advance(now_ns)
+
+    # --- steps: members -----------------------------------------------------------------------
+
+    def _rejoin(self, member: Member, join: Join, now_ns: int) -> list[Order]:
+        """A known member presents itself again: it knows best what it holds."""
+        self._take_member_facts(member, join, now_ns)
+        out: list[Order] = [Send((member.incarnation,), self._joined(join))]
+        return out + self._settle() + self._advance(now_ns)
+
+    def _take_member_facts(self, member: Member, join: Join, now_ns: int) -> None:
+        member.endpoint = join.endpoint
+        member.detector.last_beat_ns = now_ns
+        member.acknowledged = max(member.acknowledged, min(join.version, self.version))
+        if join.version > self.version:
+            self._next_version = max(self._next_version, join.version + 1)
+            self._urgent = True
+        if member.role == "worker":
+            group = self.groups.setdefault(member.group, Group(member.group, join.types))
+            mine = [entry for entry in join.lingering if entry.group == member.group]
+            for name, packed in join.holding.items():
+                if name == member.group:
+                    group.activated(member.incarnation, slot_set.unpack(packed), mine)
+
+    def _admit(self, now_ns: int) -> list[Order]:
+        """Applicants whose admission is stored become members."""
+        out: list[Order] = []
+        for join, member in self._applications.take_stored():
+            self.members[member.incarnation] = member
+            if member.role == "worker":
+                self._open_group(join)
+            if join.version > self.version and self.version == 0:
+                # The store is new, the fleet is not: hear the others before anyone is placed.
+                self._quiet_until_ns = now_ns + self._ns(self.settings.replace_after_s)
+            self._take_member_facts(member, join, now_ns)
+            if join.version == 0:
+                member.acknowledged = self.version  # it never sent anything under an older one
+            out.append(Send((member.incarnation,), self._joined(join)))
+            out.append(Note("joined", {"name": member.name, "role": member.role}))
+        return out
+
+    def _open_group(self, join: Join) -> None:
+        group = self.groups.get(join.group)
+        if group is None:
+            self.groups[join.group] = Group(join.group, join.types)
+        elif not any(m.incarnation != join.incarnation for m in self.workers(join.group)):
+            group.types = join.types
+
+    def _joined(self, join: Join) -> messages.Joined:
+        return messages.Joined(
+            re=join.id,
+            record=self.record,
+            settled=self.settled_version,
+            broker=self.incarnation,
+        )
+
+    def _remove(
+        self, member: Member, reason: str, now_ns: int, *, is_clean: bool = False
+    ) -> list[Order]:
+        """Take a member out; whoever is published next knows that it is over."""
+        del self.members[member.incarnation]
+        self._remember_over(member.incarnation, reason)
+        if member.group in self.groups:
+            self.groups[member.group].forget(member.incarnation)
+        is_quiet = is_clean and member.role == "client"
+        self._urgent = self._urgent or not is_quiet
+        self._unsaved = True
+        facts = {"name": member.name, "role": member.role, "reason": reason}
+        facts["silent_s"] = str(round(member.detector.silent_ns(now_ns) / 1e9, 3))
+        out: list[Order] = [Note("left" if is_clean else "evicted", facts)]
+        if not is_clean:
+            out.append(Send((member.incarnation,), messages.Evicted(reason=reason)))
+        out.append(End(member.incarnation, "left" if is_clean else "evicted"))
+        return out
+
+    def _remember_over(self, incarnation: int, reason: str) -> None:
+        self._over[incarnation] = reason
+        while len(self._over) > OVER_KEPT:
+            del self._over[next(iter(self._over))]
+
+    def _learn_over(self, over: Iterable[int], now_ns: int) -> list[Order]:
+        """A member knows of deaths that this broker does not: those were published once."""
+        out: list[Order] = []
+        for incarnation in over:
+            member = self.members.get(incarnation)
+            if member is not None:
+                out += self._remove(member, "the fleet had evicted it before", now_ns)
+            elif incarnation not in self._over:
+                self._remember_over(incarnation, "told by a member")
+        return out
+
+    # --- steps: versions ----------------------------------------------------------------------
+
+    def _advance(self, now_ns: int) -> list[Order]:
+        """Store and publish what is due; one store operation at a time."""
+        if self._storing is not None:
+            return []
+        record = self._next_record() if self._is_version_due(now_ns) else None
+        retry = self._unsaved and now_ns >= self._store_again_ns
+        if record is None and not retry and not self._applications.are_waiting:
+            return []
+        self._unsaved = False
+        self._persist_number += 1
+        self._storing = (self._persist_number, record)
+        state = self._stored_fleet(record or self.record)
+        return [Persist(self._persist_number, encode_fleet(state))]
+
+    def _is_version_due(self, now_ns: int) -> bool:
+        if now_ns < self._quiet_until_ns:
+            return False
+        if self._urgent:
+            return True
+        if not self.is_settled:
+            return False
+        return self.wishes.are_waiting or any(
+            group.is_handed_over and self._has_plans(name) for name, group in self.groups.items()
+        )
+
+    def _has_plans(self, group: str) -> bool:
+        return any(
+            member.state != self._planned_state(member) or member.weight != member.wanted_weight
+            for member in self.workers(group)
+        )
+
+    def _planned_state(self, member: Member) -> messages.MemberState:
+        if member.is_leaving:
+            return "draining"
+        if member.is_healthy or not any(
+            m.is_healthy and not m.is_leaving for m in self.workers(member.group)
+        ):
+            return "placed"  # with no healthy worker at all, unhealthy ones are better than none
+        return "unhealthy"
+
+    def _next_record(self) -> VersionRecord:
+        """Make the next version: deaths in full, plans where the hand-over is done."""
+        self._urgent = False
+        for name, group in self.groups.items():
+            if group.is_handed_over or not group.living_owners(self.members):
+                for member in self.workers(name):
+                    member.state = self._planned_state(member)
+                    member.weight = member.wanted_weight
+            placed = [
+                (member.incarnation, member.name, member.weight)
+                for member in self.workers(name)
+                if member.state == "placed"
+            ]
+            group.place(placed, self._assign)
+        record = VersionRecord(
+            version=self._next_version,
+            members=[member.record() for member in self.workers()],
+            groups={name: group.record() for name, group in self.groups.items()},
+            sources={name: found for name, g in self.groups.items() if (found := g.sources())},
+            lingering=[e for group in self.groups.values() for e in group.lingering.values()],
+            over=list(self._over),
+            settings=self.wishes.take(),
+        )
+        self._next_version += 1
+        return record
+
+    def _publish(self, record: VersionRecord | None) -> list[Order]:
+        if record is None:
+            return []
+        self.record = record
+        note = Note("version", {"version": record.version})
+        if not self.members:
+            return [note]
+        return [note, Send(tuple(self.members), messages.Published(record=record))]
+
+    def _settle(self) -> list[Order]:
+        """Tell everyone, once, that everyone has acknowledged the version in force."""
+        is_passing = self._urgent or (self._storing is not None and self._storing[1] is not None)
+        if self.is_settled or is_passing or self.unacknowledged():
+            return []
+        self.settled_version = self.version
+        if not self.members:
+            return []
+        return [Send(tuple(self.members), messages.Settled(version=self.version))]
+
+    # --- steps: the store ---------------------------------------------------------------------
+
+    def _stored_fleet(self, record: VersionRecord) -> StoredFleet:
+        applicants = self._applications.store()
+        return StoredFleet(
+            cluster=self.cluster,
+            record=record,
+            members=[member.stored() for member in (*self.members.values(), *applicants)],
+            types={name: group.types for name, group in self.groups.items()},
+        )
+
+    def _restore(self, stored: StoredFleet, now_ns: int) -> None:
+        """Go on where the last broker stopped; members have some time to present themselves."""
+        self.record = stored.record
+        self._next_version = stored.record.version + VERSION_GAP
+        self.wishes = Wishes(stored.record.settings)
+        for incarnation in stored.record.over:
+            self._remember_over(incarnation, "evicted before the broker restarted")
+        for one in stored.members:
+            detector = Detector(self.settings, now_ns)
+            self.members[one.incarnation] = Member.from_stored(one, detector, now_ns)
+        for name, types in stored.types.items():
+            group = self.groups[name] = Group(name, types)
+            placed = [
+                (member.incarnation, member.name, member.weight)
+                for member in stored.record.members
+                if member.group == name and member.state == "placed"
+            ]
+            group.place(placed, self._assign)
+            for source in stored.record.sources.get(name, ()):
+                group.holders[source.incarnation] = slot_set.unpack(source.slots)
+            for entry in stored.record.lingering:
+                if entry.group == name:
+                    group.lingering[entry.actor] = entry
+
+    @staticmethod
+    def _ns(seconds: float) -> int:
+        return int(seconds * 1e9)
+
+    def __repr__(self) -> str:
+        settled = "settled" if self.is_settled else "not settled"
+        return f"<Fleet version {self.version} {settled}, {len(self.members)} members>"

@@ -1,0 +1,87 @@
+"""The broker's side of one group: who owns each slot, who holds it, and whether all is handed over.
+
+Rules: the owner follows from the placed workers; the holder is who said last that it runs the slot,
+and stays so until another says it, or it is over. A hand-over is done when every owner holds what it
+owns; actors that linger with a former holder because of a running turn do not delay it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Container, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from denoagents.cluster import slots as slot_set
+from denoagents.cluster.messages import GroupRecord, Lingering, Source
+
+
+class Group:
+    """The workers of one app, and the slots between them."""
+
+    def __init__(self, name: str, types: dict[str, dict[str, Any]]) -> None:
+        self.name, self.types = name, types
+        self.owners: dict[int, int] = {}
+        self.holders: dict[int, int] = {}
+        self.lingering: dict[str, Lingering] = {}
+        self._placed: tuple[tuple[int, str, int], ...] = ()
+
+    @property
+    def is_handed_over(self) -> bool:
+        """Every owner holds what it owns."""
+        return all(not owned & ~self.holders.get(who, 0) for who, owned in self.owners.items())
+
+    def living_owners(self, alive: Container[int]) -> bool:
+        """Somebody of the last placement is still there."""
+        return any(who in alive for who in self.owners)
+
+    def place(self, placed: Sequence[tuple[int, str, int]], assign: slot_set.Assign) -> None:
+        """New owners, from (incarnation, name, weight) of the placed workers."""
+        key = tuple(sorted(placed))
+        if key != self._placed:
+            self._placed = key
+            self.owners = slot_set.owners_of(placed, assign)
+
+    def activated(self, who: int, slots: int, excepted: Iterable[Lingering]) -> None:
+        """`who` runs these slots now."""
+        for holder in list(self.holders):
+            self.holders[holder] &= ~slots
+        self.holders[who] = self.holders.get(who, 0) | slots
+        for actor, entry in list(self.lingering.items()):
+            if slots >> entry.slot & 1:
+                del self.lingering[actor]
+        for entry in excepted:
+            self.lingering[entry.actor] = entry
+
+    def arrived(self, actors: Iterable[str]) -> None:
+        """Actors that lingered are with their owners."""
+        for actor in actors:
+            self.lingering.pop(actor, None)
+
+    def forget(self, who: int) -> None:
+        """An incarnation is over: it holds nothing, nothing lingers there."""
+        self.holders.pop(who, None)
+        for actor, entry in list(self.lingering.items()):
+            if entry.holder == who:
+                del self.lingering[actor]
+
+    def sources(self) -> list[Source]:
+        """The living holders of slots that others own."""
+        owned = slot_set.union(self.owners.values())
+        found = []
+        for holder, held in self.holders.items():
+            slots = held & owned & ~self.owners.get(holder, 0)
+            if slots:
+                found.append(Source(holder, slot_set.pack(slots)))
+        return found
+
+    def record(self) -> GroupRecord:
+        """What every node is told."""
+        return GroupRecord(types={name: digest(sig) for name, sig in self.types.items()})
+
+
+def digest(signature: dict[str, Any]) -> str:
+    """A short name for a signature: equal for equal ones."""
+    packed = msgspec.json.encode(signature, order="deterministic")
+    return hashlib.blake2b(packed, digest_size=8).hexdigest()
