@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,10 @@ def machine(tmp_path):
         done = subprocess.run(
             ["sh", "tools/it"],
             cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50,
-            env={**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "DENOAGENTS_VENV": "",
-                 "CC": "no-such-compiler"},
+            env={
+                **os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}",
+                "DENOAGENTS_VENV": "", "CC": "no-such-compiler",
+            },
         )  # fmt: skip
         return done.returncode, done.stderr
 
@@ -42,7 +45,7 @@ APT = {"apt_get": "echo apt-get $* >> log", "apt_cache": "exit 0"}
 def test_an_ordinary_user_is_told_what_to_type(machine):
     code, words = machine(id="echo 1000", sudo="", **APT)
     assert code == 1
-    version = "3.%d" % __import__("sys").version_info[1]
+    version = f"3.{sys.version_info[1]}"
     line = f"sudo apt-get install -y gcc libc6-dev python{version}-dev python{version}-venv"
     assert f"Type:\ndenoagents:     {line}\n" in words
 
