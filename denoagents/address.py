@@ -50,6 +50,8 @@ class Address:
     @classmethod
     def parse(cls, text: str) -> Address:
         """The address that `text` names; raises `UsageError` for text that names none."""
+        if len(text) > 3 * MAX_ADDRESS_BYTES:  # three characters an escaped byte, at most
+            raise UsageError(f"the address {text[:40] + '…'!r} is too long")
         if _BAD_ESCAPE.search(text):
             raise UsageError(f"the address {text[:80]!r} has a % without two hex digits; write %25")
         parts = text.split("/")

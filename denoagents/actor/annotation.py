@@ -9,7 +9,9 @@ Rules:
 from __future__ import annotations
 
 import functools
+import inspect
 import operator
+import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -17,16 +19,15 @@ from typing import Any
 
 import msgspec
 
+if sys.version_info >= (3, 14):
+    import annotationlib
+
 ACTOR_MARK = "__denoagents_actor__"
 """The attribute that the root of all actor classes carries in its own body."""
 
 
 class UnresolvedName(Exception):
-    """An annotation uses a name that is not there (yet)."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        super().__init__(name)
+    """An annotation uses a name that is not there (yet); the text is the name."""
 
 
 class Scope:
@@ -37,23 +38,47 @@ class Scope:
     def __init__(self, owner: type, names: Mapping[str, Any]) -> None:
         self.owner = owner
         self.names = {**names, owner.__name__: owner}
+        """What is known where the class statement stands, and the class, which has no name yet."""
 
     def find(self, annotation: Any, module_names: dict[str, Any]) -> Any:
         """The type that `annotation` means; raises `UnresolvedName` or `TypeError`."""
-        bearer = types.SimpleNamespace(__annotations__={"it": annotation})
-        try:
-            found = typing.get_type_hints(bearer, module_names, self.names, include_extras=True)[
-                "it"
-            ]
-        except NameError as error:
-            raise UnresolvedName(error.name or str(annotation)) from None
-        except Exception as error:
-            raise TypeError(f"the annotation {annotation!r} is not valid: {error}") from None
-        return carried(found, self.owner)
+        if module_names.get("__name__") != self.owner.__module__:  # inherited from another module
+            try:
+                return carried(_evaluated(annotation, module_names, {}), self.owner)
+            except UnresolvedName:
+                pass  # a method made elsewhere for a class made here
+        return carried(_evaluated(annotation, module_names, self.names), self.owner)
 
     def keep_only(self, used: str) -> None:
         """Forget the names that do not occur in `used`, and with them what they hold alive."""
         self.names = {name: value for name, value in self.names.items() if name in used}
+
+
+def _evaluated(annotation: Any, module_names: dict[str, Any], names: dict[str, Any]) -> Any:
+    bearer = types.SimpleNamespace(__annotations__={"it": annotation})
+    try:
+        return typing.get_type_hints(bearer, module_names, names, include_extras=True)["it"]
+    except NameError as error:
+        raise UnresolvedName(error.name or str(annotation)) from None
+    except Exception as error:
+        raise TypeError(f"the annotation {annotation!r} is not valid: {error}") from None
+
+
+def signature_of(function: types.FunctionType) -> inspect.Signature:
+    """The signature; names in annotations may be missing yet."""
+    if sys.version_info >= (3, 14):
+        return inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
+    return inspect.signature(function)
+
+
+def annotations_of(owner: type) -> Mapping[str, Any]:
+    """The annotations in the class's own body; names in them may be missing yet."""
+    if sys.version_info >= (3, 14):
+        return annotationlib.get_annotations(owner, format=annotationlib.Format.FORWARDREF)
+    return inspect.get_annotations(owner)
+
+
+# --- refs -------------------------------------------------------------------------------------
 
 
 class _RefMark(type):
@@ -65,13 +90,12 @@ class _RefMark(type):
         return True
 
 
-def ref_to(actor_class: type) -> type:
-    """The stand-in by which the codec knows "a ref to such an actor"."""
+def _ref_to(actor_class: type) -> type:
     return _RefMark(actor_class.__name__, (), {"actor_class": actor_class})
 
 
 def actor_class_of(kind: Any) -> type | None:
-    """The actor class whose ref `kind` means, if it means one."""
+    """The actor class whose refs `kind` means, if it means refs."""
     if isinstance(kind, _RefMark):
         return kind.actor_class
     return kind if isinstance(kind, type) and hasattr(kind, ACTOR_MARK) else None
@@ -82,13 +106,14 @@ def carried(annotation: Any, owner: type) -> Any:
     if annotation is object:
         return Any
     if annotation is typing.Self:
-        return ref_to(owner)
-    if isinstance(annotation, type) and typing.get_origin(annotation) is None:
-        return ref_to(annotation) if hasattr(annotation, ACTOR_MARK) else annotation
+        return _ref_to(owner)
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is None:
+        is_actor = isinstance(annotation, type) and hasattr(annotation, ACTOR_MARK)
+        return _ref_to(annotation) if is_actor else annotation
     if origin is typing.Annotated:
         return typing.Annotated[(carried(inner[0], owner), *inner[1:])]
-    if origin in (None, typing.Literal) or any(isinstance(part, list) for part in inner):
+    if origin is typing.Literal or any(isinstance(part, list) for part in inner):
         return annotation
     replaced = tuple(part if part is ... else carried(part, owner) for part in inner)
     if all(new is old for new, old in zip(replaced, inner, strict=True)):
@@ -97,6 +122,8 @@ def carried(annotation: Any, owner: type) -> Any:
         return functools.reduce(operator.or_, replaced)
     return origin[replaced]
 
+
+# --- what the codec knows ---------------------------------------------------------------------
 
 _CERTAIN = frozenset({type(None), bool, int, float, str, bytes})
 
@@ -135,6 +162,8 @@ def type_text(annotation: Any) -> str:
         return "None"
     if isinstance(annotation, str):
         return annotation
+    if isinstance(annotation, typing.ForwardRef):
+        return annotation.__forward_arg__
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         return " | ".join(map(type_text, inner))

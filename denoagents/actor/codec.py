@@ -136,10 +136,10 @@ def decoding_problem(error: Exception) -> str:
     misfit = _MISFIT.match(what)
     if misfit:
         return f"must be {misfit['expected']}, not {misfit['got']}"
-    if isinstance(error, msgspec.ValidationError):
-        return f"is not valid: {what}"
-    if isinstance(error, msgspec.DecodeError):
+    if isinstance(error, msgspec.DecodeError) and not isinstance(error, msgspec.ValidationError):
         return f"is damaged: {what}"
+    if isinstance(error, ValueError):
+        return f"is not valid: {what}"
     return f"is not valid: {type(error).__name__}: {what}"
 
 

@@ -145,7 +145,8 @@ def _type_name(cls: type) -> str:
     ):
         raise DeclarationError(
             f"{cls.__name__}: the type name {name!r} is not usable; write "
-            f"`type_name: ClassVar[str] = …` with letters, digits and underscores, at most {MAX_TYPE_NAME_BYTES} bytes"
+            "`type_name: ClassVar[str] = …` with letters, digits and underscores, "
+            f"at most {MAX_TYPE_NAME_BYTES} bytes"
         )
     return name
 
@@ -161,8 +162,8 @@ def _check_constructor(name: str, cls: type) -> None:
     ]
     if needed:
         raise DeclarationError(
-            f"{name}.__init__ needs {', '.join(needed)}, but an actor is made when its first message "
-            "comes; declare fields with defaults, and get the rest in `async def on_start(self)`"
+            f"{name}.__init__ needs {', '.join(needed)}, but an actor is made when its first "
+            "message comes; declare fields with defaults, and get the rest in `on_start`"
         )
 
 

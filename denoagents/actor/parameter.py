@@ -47,14 +47,15 @@ def read_parameters(where: str, signature: inspect.Signature) -> tuple[Parameter
 
 def _read_parameter(where: str, parameter: inspect.Parameter) -> Parameter:
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
         raise DeclarationError(
-            f"{where}: `{parameter}` takes any number of arguments, against which no call can be "
+            f"{where}: `{stars}{parameter.name}` takes any number of arguments, against which no call can be "
             "checked; declare each parameter, or one list or dict"
         )
     if parameter.annotation is MISSING:
         name = parameter.name
         raise DeclarationError(
-            f"{where}: the parameter {name!r} has no type; write `{name}: int` or whatever it is"
+            f"{where}: the parameter {name!r} has no type; write `{name}: int` or what it is"
         )
     return Parameter(
         parameter.name,
@@ -109,7 +110,7 @@ def check_default(where: str, name: str, default: Any, found: Any, codec: Codec)
         encoded = codec.encode(default)
     except Exception as error:
         raise DeclarationError(
-            f"{where}: the default of {name!r} cannot be kept: {encoding_problem(error)}"
+            f"{where}: the default cannot be kept: {encoding_problem(error)}"
         ) from None
     try:
         codec.decoder(found)(encoded)
@@ -117,8 +118,7 @@ def check_default(where: str, name: str, default: Any, found: Any, codec: Codec)
         text = type_text(found)
         remedy = f"{text} | None = None" if default is None else f"{text} = …"
         raise DeclarationError(
-            f"{where}: the default of {name!r}, {default!r}, {decoding_problem(error)}; "
-            f"write `{name}: {remedy}`"
+            f"{where}: the default {default!r} {decoding_problem(error)}; write `{name}: {remedy}`"
         ) from None
 
 

@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Final, get_origin
 
 import msgspec
 
-from denoagents.actor.annotation import Scope, UnresolvedName, type_text
+from denoagents.actor.annotation import Scope, UnresolvedName, annotations_of, type_text
 from denoagents.actor.codec import Codec, Payload, decoding_problem, encoding_problem, split_path
 from denoagents.actor.parameter import MISSING, check_default, find_type, plain_default
 from denoagents.errors import DeclarationError, EncodingError
@@ -51,8 +51,8 @@ def read_fields(
     """The fields of `declared`, base classes first; `where` names the actor type."""
     found: dict[str, Field] = {}
     for owner in declared:
-        module_names = vars(sys.modules.get(owner.__module__, object))
-        for name, annotation in inspect.get_annotations(owner).items():
+        module_names = getattr(sys.modules.get(owner.__module__), "__dict__", {})
+        for name, annotation in annotations_of(owner).items():
             if name.startswith("_") or name == "type_name" or _is_constant(annotation):
                 continue
             if name in reserved:
@@ -60,7 +60,7 @@ def read_fields(
                     f"{where}: the field {name!r} has a name that the runtime uses; rename it, or "
                     f"write `{name}: ClassVar[…]` if it is meant for the runtime"
                 )
-            found[name] = Field(name, annotation, getattr(cls, name, MISSING), dict(module_names))
+            found[name] = Field(name, annotation, getattr(cls, name, MISSING), module_names)
     for field in found.values():
         _check_field(where, field)
     return found
@@ -169,7 +169,7 @@ class StateType:
             self._wire()
         except UnresolvedName as missing:
             raise DeclarationError(
-                f"{self.actor_type}: the annotation {missing.name!r} of its state names nothing; "
+                f"{self.actor_type}: the annotation '{missing}' of its state names nothing; "
                 "define it in the module, or import it there, and not under `if TYPE_CHECKING`"
             ) from None
         return self._decoders
@@ -183,7 +183,7 @@ class StateType:
         where = f"{self.actor_type}: the state field {field.name!r}"
         found = find_type(where, field.annotation, self._scope, field.module_names)
         if field.default is not MISSING:
-            check_default(self.actor_type, field.name, field.default, found, self._codec)
+            check_default(where, field.name, field.default, found, self._codec)
         return found
 
     def _decode_field(self, name: str, decode: Callable[[Payload], Any], raw: Payload) -> Any:
