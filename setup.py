@@ -22,11 +22,11 @@ debug, coverage, sanitize = switches = [
     for name in ("DEBUG", "COVERAGE", "SANITIZE")
 ]
 flags = ["-pthread"]
-compile_flags = ["-O0", "-g", "-Wall", "-Werror", "-Wno-unused-function"] if debug else ["-O3"]
+compile_flags = ["-O0", "-g", "-Wall", "-Werror", "-Wno-unused-function"] if debug else ["-O3", "-g0"]
 if sys.platform == "darwin":  # clang finds fault with code that Cython generates
     compile_flags += ["-Wno-unreachable-code", "-Wno-unreachable-code-fallthrough"]
 if sanitize:
-    flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
+    flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g", "-O1"]
 
 only = [part for part in os.environ.get("DENOAGENTS_PARTS", "").split(",") if part]
 parts = only or sorted(path.stem for path in Path("csrc").glob("*.pyx"))
