@@ -23,9 +23,18 @@ ASCENDING: Final = (
     ("monitoring.thresholds.warning", "monitoring.thresholds.critical",
      "monitoring.thresholds.action"),
     ("message_routing.health_check.timeout", "message_routing.health_check.interval"),
-    ("cluster.beat", "cluster.stop_after", "cluster.replace_after"),
+    ("link.backoff.first", "link.backoff.longest"),
+    ("actor.mailbox_limit", "actor.mailbox_reserve"),
 )  # fmt: skip
 """Keys whose values must not fall from left to right."""
+
+LEASE: Final = (
+    ("cluster.beat", 2, "cluster.stop_after"),
+    ("cluster.stop_after", 1, "cluster.replace_after"),
+    ("cluster.stop_after", 1, "cluster.rename_after"),
+    ("cluster.replace_after", 1, "cluster.block_limit"),
+)
+"""Times of which the last must be longer than so many times the first."""
 
 SEGMENTS: Final = tuple(
     f"caching.memory.segments.{name}" for name in ("responses", "metadata", "routing")
@@ -42,6 +51,10 @@ def disagreements(settings: Mapping[str, Setting]) -> list[str]:
                 problems.append(
                     f"{low} = {_said(settings[low])} is above {high} = {_said(settings[high])}"
                 )
+    for low, factor, high in LEASE:
+        if settings[low].value * factor >= settings[high].value:  # type: ignore[operator]
+            least = "twice " * (factor == 2) + f"{low} = {_said(settings[low])}"
+            problems.append(f"{high} = {_said(settings[high])} must be above {least}")
     shares = [settings[name].value for name in SEGMENTS]
     total = sum(share for share in shares if isinstance(share, float))
     if abs(total - 1.0) > 1e-9:

@@ -1,4 +1,4 @@
-"""Keys of our own: the fleet's name and times, links, actors, nodes, the broker."""
+"""Keys of our own: the fleet's name and times, links, actors, nodes, logs, the broker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CLUSTER: Final = (
     Key(
         "cluster.name",
         "text",
-        "denoagents",
+        "default",
         "",
         "nodes of another cluster are refused at the handshake",
         ON,
@@ -66,7 +66,7 @@ CLUSTER: Final = (
     Key(
         "cluster.rename_after",
         "duration",
-        "1s",
+        "1700ms",
         "",
         "a new process takes the name of one on its host that is silent for this long",
         ON,
@@ -126,6 +126,121 @@ LINK: Final = (
     Key("link.max_sessions", "count", "16384", "6.1", "sessions accepted by one node", ON, least=1),
 )
 
+ACTOR: Final = (
+    Key(
+        "actor.passivate_after",
+        "duration",
+        "15m",
+        "1.2",
+        "an actor without a turn for this long gives up its instance; its state is kept",
+        ON,
+        least=1_000_000,
+    ),
+    Key(
+        "actor.passivated_state",
+        "bytes",
+        "256MiB",
+        "6.1",
+        "state of passivated actors kept in memory",
+        ON,
+    ),
+    Key(
+        "actor.mailbox_limit",
+        "count",
+        "1000",
+        "2.1",
+        "waiting messages at which an actor's senders pause",
+        ON,
+        least=1,
+    ),
+    Key(
+        "actor.mailbox_reserve",
+        "count",
+        "10000",
+        "6.1",
+        "waiting messages at which one more is refused",
+        ON,
+        least=1,
+    ),
+    Key(
+        "actor.park_limit",
+        "count",
+        "100000",
+        "6.1",
+        "messages that may wait for a destination in one node",
+        ON,
+        least=1,
+    ),
+    Key(
+        "actor.stream_items",
+        "count",
+        "64",
+        "3.8",
+        "items by which a writer may be ahead of its reader",
+        ON,
+        least=1,
+    ),
+    Key(
+        "actor.stream_credit_timeout",
+        "duration",
+        "30s",
+        "3.8",
+        "a writer whose reader takes nothing for this long is cancelled",
+        ON,
+        least=1,
+    ),
+    Key("actor.dead_letters", "count", "200", "6.1", "last undeliverable messages kept", ON),
+    Key(
+        "actor.check_local_calls",
+        "switch",
+        "off",
+        "",
+        "calls inside a process pass the codec too; `up --reload` sets it",
+        ON,
+    ),
+)
+
+NODE: Final = (
+    Key(
+        "node.join_timeout",
+        "duration",
+        "10s",
+        "",
+        "a node that the broker has not admitted by then gives up",
+        ON,
+        least=1_000_000,
+    ),
+    Key(
+        "node.drain_timeout",
+        "duration",
+        "30s",
+        "6.4",
+        "a worker that ends waits this long for its turns and its hand-over",
+        ON,
+    ),
+)
+
+LOGS: Final = (
+    Key(
+        "logs.level",
+        "choice",
+        "info",
+        "",
+        "the least important lines that are written",
+        ON,
+        choices=("debug", "info", "warning", "error"),
+    ),
+    Key(
+        "logs.form",
+        "choice",
+        "auto",
+        "",
+        "console on a terminal, json elsewhere, or always one",
+        ON,
+        choices=("auto", "console", "json"),
+    ),
+)
+
 BROKER: Final = (
     Key(
         "broker.address",
@@ -145,4 +260,4 @@ BROKER: Final = (
     ),
 )
 
-KEYS: Final = (*CLUSTER, *LINK, *BROKER)
+KEYS: Final = (*CLUSTER, *LINK, *ACTOR, *NODE, *LOGS, *BROKER)

@@ -19,6 +19,8 @@ PROFILES: Final[Mapping[str, Mapping[str, str]]] = {
         "cluster.beat": "1s",
         "cluster.stop_after": "8s",
         "cluster.replace_after": "12s",
+        "cluster.block_limit": "30s",
+        "cluster.rename_after": "8500ms",
     },
 }
 """What each profile changes; keys that it does not name keep their defaults."""
