@@ -1,94 +1,27 @@
 """ZeroMQ sockets and the packet header, straight on the libzmq that pyzmq brings along.
 
-Rules: one thread owns a socket. Nothing here waits, except `Context.close`. The FD is edge-triggered:
-`receive` drains to EAGAIN (or says `has_more`), and every send looks at EVENTS afterwards and calls
-`on_input` when something can be read, because the send may have swallowed the FD's signal.
-Send queues have no limit in libzmq: the session's window in bytes is the bound, and POLLOUT of a
-dialing socket means exactly "the connection stands".
+Rules: one thread owns a socket. Nothing here waits, except `Context.close`. The FD is
+edge-triggered: `receive` drains to EAGAIN (or says `has_more`), and every send looks at EVENTS
+afterwards and calls `on_input` when something can be read, because the send may have swallowed the
+FD's signal. Send queues have no limit in libzmq: the session's window in bytes is the bound, and
+POLLOUT of a dialing socket means exactly "the connection stands".
 """
 
 import glob as _glob
 import importlib.util as _util
 import os as _os
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 cimport cython
 
 from denoagents.envelope import WIRE_VERSION as _WIRE_VERSION
 from denoagents.errors import ProtocolError
-
-
-cdef extern from "libzmq.h" nogil:
-    ctypedef struct zmq_msg "denoagents_zmq_msg":
-        pass
-    struct denoagents_zmq:
-        int (*get_errno)() noexcept nogil
-        const char *(*strerror)(int) noexcept nogil
-        void (*version)(int *, int *, int *) noexcept nogil
-        void *(*ctx_new)() noexcept nogil
-        int (*ctx_set)(void *, int, int) noexcept nogil
-        int (*ctx_term)(void *) noexcept nogil
-        void *(*socket)(void *, int) noexcept nogil
-        int (*close)(void *) noexcept nogil
-        int (*setsockopt)(void *, int, const void *, size_t) noexcept nogil
-        int (*getsockopt)(void *, int, void *, size_t *) noexcept nogil
-        int (*bind)(void *, const char *) noexcept nogil
-        int (*connect)(void *, const char *) noexcept nogil
-        int (*msg_init)(zmq_msg *) noexcept nogil
-        int (*msg_init_size)(zmq_msg *, size_t) noexcept nogil
-        int (*msg_send)(zmq_msg *, void *, int) noexcept nogil
-        int (*msg_recv)(zmq_msg *, void *, int) noexcept nogil
-        int (*msg_close)(zmq_msg *) noexcept nogil
-        int (*msg_move)(zmq_msg *, zmq_msg *) noexcept nogil
-        void *(*msg_data)(zmq_msg *) noexcept nogil
-        size_t (*msg_size)(const zmq_msg *) noexcept nogil
-        int (*msg_more)(const zmq_msg *) noexcept nogil
-        int (*send)(void *, const void *, size_t, int) noexcept nogil
-    int denoagents_zmq_open(const char *path, denoagents_zmq *out)
-    int DEALER "DENOAGENTS_ZMQ_DEALER"
-    int ROUTER "DENOAGENTS_ZMQ_ROUTER"
-    int DONTWAIT "DENOAGENTS_ZMQ_DONTWAIT"
-    int SNDMORE "DENOAGENTS_ZMQ_SNDMORE"
-    int POLLIN "DENOAGENTS_ZMQ_POLLIN"
-    int POLLOUT "DENOAGENTS_ZMQ_POLLOUT"
-    int FD "DENOAGENTS_ZMQ_FD"
-    int EVENTS "DENOAGENTS_ZMQ_EVENTS"
-    int LINGER "DENOAGENTS_ZMQ_LINGER"
-    int RECONNECT_IVL "DENOAGENTS_ZMQ_RECONNECT_IVL"
-    int BACKLOG "DENOAGENTS_ZMQ_BACKLOG"
-    int MAXMSGSIZE "DENOAGENTS_ZMQ_MAXMSGSIZE"
-    int SNDHWM "DENOAGENTS_ZMQ_SNDHWM"
-    int RCVHWM "DENOAGENTS_ZMQ_RCVHWM"
-    int LAST_ENDPOINT "DENOAGENTS_ZMQ_LAST_ENDPOINT"
-    int ROUTER_MANDATORY "DENOAGENTS_ZMQ_ROUTER_MANDATORY"
-    int IMMEDIATE "DENOAGENTS_ZMQ_IMMEDIATE"
-    int HANDSHAKE_IVL "DENOAGENTS_ZMQ_HANDSHAKE_IVL"
-    int HEARTBEAT_IVL "DENOAGENTS_ZMQ_HEARTBEAT_IVL"
-    int HEARTBEAT_TIMEOUT "DENOAGENTS_ZMQ_HEARTBEAT_TIMEOUT"
-    int IO_THREADS "DENOAGENTS_ZMQ_IO_THREADS"
-    int MAX_SOCKETS "DENOAGENTS_ZMQ_MAX_SOCKETS"
-    int HAUSNUMERO "DENOAGENTS_ZMQ_HAUSNUMERO"
-
-cdef extern from "packet.h" nogil:
-    ctypedef struct header_t "denoagents_header":
-        unsigned short magic
-        uint8_t version
-        uint8_t kind
-        uint8_t flags
-        uint64_t seq
-        uint64_t ack
-        int64_t now_ns
-        uint32_t placement_version
-        uint32_t count
-        uint32_t raw_length
-        uint32_t checksum
-    uint32_t denoagents_checksum(const void *header, const void *body, size_t size)
-    unsigned int MAGIC "DENOAGENTS_MAGIC"
-    size_t HEADER "DENOAGENTS_HEADER"
+from libzmq cimport *
+from packet cimport *
 
 cdef enum:
     BURST = 64              # packets received in one go
@@ -166,7 +99,7 @@ cdef class Context:
         return <size_t>self.handle
 
     def close(self) -> None:
-        """Wait until every socket's linger is over, then end the I/O thread. Close the sockets first."""
+        """Wait until the lingers of the closed sockets are over, and end the I/O thread."""
         cdef void *handle = self.handle
         self.handle = NULL
         if handle is not NULL:
@@ -378,7 +311,7 @@ cdef class Socket:
 
     @property
     def is_connected(self) -> bool:
-        """Whether the dialed connection stands (send queues are unlimited, so POLLOUT says just that)."""
+        """Whether the dialed connection stands: send queues are unlimited, so POLLOUT says it."""
         return self._events() & POLLOUT != 0
 
     def send(
@@ -435,7 +368,7 @@ cdef class Socket:
         return rc >= 0
 
     cdef int _take(self, zmq_msg *route, zmq_msg *frame) noexcept nogil:
-        """Receive one whole message: 1 packet, 0 nothing there, -1 junk. The caller closes both parts."""
+        """Receive one whole message: 1 packet, 0 nothing, -1 junk. The caller closes both parts."""
         cdef int result = 1
         zmq.msg_init(route)
         zmq.msg_init(frame)
@@ -446,7 +379,7 @@ cdef class Socket:
                 return -1
         if zmq.msg_recv(frame, self.handle, DONTWAIT) < 0:
             return -1 if self.is_router else 0
-        while zmq.msg_more(frame):              # a packet has one part; what has more is dropped whole
+        while zmq.msg_more(frame):              # a packet has one part; more parts are junk
             result = -1
             zmq.msg_close(frame)
             zmq.msg_init(frame)
@@ -455,7 +388,7 @@ cdef class Socket:
         return result
 
     def receive(self, int limit=BURST) -> list:
-        """Up to `limit` packets (at most 64), junk among them as kind 0; `has_more` tells of a rest."""
+        """Up to `limit` packets (at most 64), junk among them as kind 0; `has_more`: not all."""
         cdef zmq_msg routes[BURST]
         cdef zmq_msg frames[BURST]
         cdef int results[BURST]

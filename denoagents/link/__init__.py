@@ -2,9 +2,10 @@
 
 from denoagents.link.connection import ZeroMQTransport
 from denoagents.link.handshake import Identity, Peer
-from denoagents.link.link import Link, LinkStatistics, MeshEvents
-from denoagents.link.mesh import Mesh, MeshStatistics
+from denoagents.link.link import Link, MeshEvents
+from denoagents.link.mesh import Mesh
 from denoagents.link.settings import LinkSettings
+from denoagents.link.statistics import LinkStatistics, MeshStatistics
 from denoagents.link.transport import Receiver, Transport, Wire
 
 __all__ = [

@@ -1,8 +1,8 @@
 """The accepting side: one listening wire, the sessions that come in over it, and strangers.
 
-Rules: a route (routing id) is only where a session's connection is at the moment; a hello moves the
-session to a new one. A session outlives its connection, bounded in time and number. Strangers get an
-answer only to an intact packet: WHO, which means "say hello again". Junk gets none.
+Rules: a route (routing id) is only where a session's connection is at the moment; a hello moves
+the session to a new one. A session outlives its connection, bounded in time and number. Strangers
+get an answer only to an intact packet: WHO, which means "say hello again". Junk gets none.
 """
 
 from __future__ import annotations
@@ -59,7 +59,6 @@ class Acceptance:
         """A listening wire has no connection of its own."""
 
     def received(self, packets: list[Packet]) -> None:
-        now_ns = self._around.clock.now_ns()
         routes = self._routes
         for packet in packets:
             route = packet.route
@@ -69,7 +68,7 @@ class Acceptance:
             if link is None or packet.kind == PacketKind.HELLO:
                 self._stranger(route, packet)
                 continue
-            link.heard_ns = now_ns
+            link.quiet_ticks = 0
             try:
                 if packet.kind == _DATA:
                     link.take(packet)
@@ -82,7 +81,7 @@ class Acceptance:
                 refused = Refused("protocol", str(error))
                 link.say(PacketKind.REFUSED, body=handshake.encode(refused))
                 link.finish(f"protocol: {error}", error)
-        self._around.settle()
+        self._around.debts.settle()
 
     def _other(self, link: Link, packet: Packet) -> None:
         kind = packet.kind
@@ -131,9 +130,7 @@ class Acceptance:
     def _put(self, route: bytes, kind: PacketKind, body: bytes) -> bool:
         now_ns = self._around.clock.now_ns()
         wire = self._wire
-        return wire is not None and wire.send(
-            route, kind, 0, 0, 0, now_ns, 0, 0, len(body), body
-        )
+        return wire is not None and wire.send(route, kind, 0, 0, 0, now_ns, 0, 0, len(body), body)
 
     def _refuse(self, route: bytes, refused: Refused) -> None:
         self._put(route, PacketKind.REFUSED, handshake.encode(refused))
@@ -143,9 +140,7 @@ class Acceptance:
         hello = handshake.decode(Hello, packet.body)
         refused = handshake.refusal(hello, packet.version, identity) or self._judge(hello)
         if refused is not None:
-            _log.warning(
-                "link.refused", peer=hello.name, code=refused.code, reason=refused.reason
-            )
+            _log.warning("link.refused", peer=hello.name, code=refused.code, reason=refused.reason)
             self._refuse(route, refused)
             return
         key = (hello.incarnation, hello.session)
@@ -178,7 +173,7 @@ class Acceptance:
         waiting = [link for link in self._sessions.values() if link.state != "up"]
         if not waiting:
             return False
-        min(waiting, key=lambda link: link.heard_ns).finish("expired")
+        max(waiting, key=lambda link: link.quiet_ticks).finish("expired")
         return True
 
     def _admit(self, link: Link, route: bytes, hello: Hello, *, is_new: bool) -> None:
@@ -200,14 +195,22 @@ class Acceptance:
             incarnation=identity.incarnation,
             session=hello.session,
             accepted=link.session.accepted,
+            limit_bytes=around.settings.max_payload_bytes,
             features=handshake.FEATURES & hello.features,
             compression=compression,
         )
         if not self._put(route, PacketKind.WELCOME, handshake.encode(welcome)):
             self._detach(link)
             return
-        link.open(wire.send, route, compression, hello.accepted)
-        around.events.link_up(link, is_new)
+        link.open(
+            wire.send,
+            route,
+            compression=compression,
+            limit_bytes=hello.limit_bytes,
+            accepted=hello.accepted,
+        )
+        if link.is_up:
+            around.events.link_up(link, is_new)
 
     def _detach(self, link: Link) -> None:
         route = link.route
@@ -235,16 +238,17 @@ class Acceptance:
                 link.say(PacketKind.REFUSED, body=body)
                 link.finish(reason, EvictedError(reason))
 
-    def tick(self, now_ns: int) -> None:
-        """About once a second: find dead connections and sessions whose dialer stays away."""
+    def tick(self, tick_s: float) -> None:
+        """Every `tick_s`: find dead connections, and sessions whose dialer stays away."""
         if self._wire is not None:
             self._wire.watch()
         settings = self._around.settings
         for link in self.links:
-            silent_ns = now_ns - link.heard_ns
-            if link.state == "up" and silent_ns > settings.keep_alive_s * 1e9:
+            link.quiet_ticks += 1
+            quiet_s = link.quiet_ticks * tick_s
+            if link.state == "up" and quiet_s > settings.keep_alive_s:
                 self._detach(link)
-            elif link.state != "up" and silent_ns > settings.session_expiry_s * 1e9:
+            elif link.state != "up" and quiet_s > settings.session_expiry_s:
                 link.finish("expired")
 
     def close(self, linger_ms: int) -> None:

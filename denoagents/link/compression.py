@@ -15,7 +15,7 @@ NUMBERS: Final[dict[Algorithm, int]] = {"none": 0, "lz4": 1, "gzip": 2}
 FLAGS_MASK: Final = 0x03
 """The bits of a packet's flags that name the algorithm."""
 _BEST_RATIO: Final = {1: 255, 2: 1032}
-"""No body of the algorithm can be more times as long as its compressed form; a claim beyond is a lie."""
+"""No body can be more times as long as its compressed form; a claim beyond that is a lie."""
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
@@ -26,7 +26,7 @@ def preference(wanted: Algorithm) -> list[str]:
 
 
 def choose(offered: Sequence[str], wanted: Algorithm) -> Algorithm:
-    """The algorithm of a link: the dialer's first choice that this side has; "none" if either says so."""
+    """The algorithm of a link: the dialer's first choice that is known here, or none."""
     if wanted == "none":
         return "none"
     known = {str(name): name for name in NUMBERS}
@@ -46,7 +46,7 @@ def compress(number: int, body: bytes) -> tuple[int, bytes]:
 
 
 def decompress(number: int, body: bytes | memoryview, raw_length: int, limit: int) -> bytes:
-    """The body as it was; a false or excessive length is a `ProtocolError`, before memory is taken."""
+    """The body as it was; a false or excessive length is a `ProtocolError` and takes no memory."""
     ratio = _BEST_RATIO.get(number)
     if ratio is None:
         raise ProtocolError(f"no compression has the number {number}")

@@ -1,25 +1,29 @@
 """ZeroMQ as the transport: native sockets watched by the event loop.
 
 Rules: one thread, the loop's. Every dialed connection is a socket of its own that connects once; a
-reconnect is a new one. The FD of a ZeroMQ socket is edge-triggered: it is drained to EAGAIN, or looked
-at again in the loop's next round.
+reconnect is a new one. The FD of a ZeroMQ socket is edge-triggered: it is drained to EAGAIN, or
+looked at again in the loop's next round.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import threading
 
 from denoagents._native.socket import Context, Socket
 from denoagents.errors import ConfigurationError, LinkError, UsageError
 from denoagents.link.settings import LinkSettings
 from denoagents.link.transport import Put, Receiver
 
+_LONGEST_CLOSE_MS = 2000
+"""Lingers are shorter; a context that is still not closed after this time is left alone."""
 _CAUSES = {
     errno.EADDRINUSE: "the port is in use; choose another, or end the process that has it",
     errno.EADDRNOTAVAIL: "this machine has no such address",
     errno.EACCES: "the port needs more rights; choose one over 1023",
 }
+_NO_ADDRESS = {errno.EINVAL, errno.EPROTONOSUPPORT, errno.ENODEV}
 
 
 class Connection:
@@ -90,7 +94,10 @@ class ZeroMQTransport:
         settings = self._settings
         if self._context is None:
             self._context = Context()
-        socket = Socket(self._context, listens)
+        try:
+            socket = Socket(self._context, listens)
+        except OSError as error:
+            raise LinkError(f"no socket can be made: {error.strerror}") from None
         socket.configure(
             max_packet_bytes=settings.max_packet_bytes,
             receive_queue=256,
@@ -107,29 +114,34 @@ class ZeroMQTransport:
             real = socket.bind(endpoint)
         except OSError as error:
             socket.close()
-            if error.errno in (errno.EINVAL, errno.EPROTONOSUPPORT, errno.ENODEV):
+            if error.errno in _NO_ADDRESS:
                 raise ConfigurationError(
                     f"{endpoint!r} is no address to listen on; write tcp://HOST:PORT"
                 ) from None
             cause = _CAUSES.get(error.errno or 0, error.strerror)
             raise LinkError(f"cannot listen on {endpoint}: {cause}") from None
-        connection = Connection(
-            socket, receiver, dials=False, burst=self._settings.drain_packets
-        )
+        connection = Connection(socket, receiver, dials=False, burst=self._settings.drain_packets)
         return connection, real
 
     def dial(self, endpoint: str, receiver: Receiver) -> Connection:
         socket = self._socket(listens=False)
         try:
             socket.connect(endpoint)
-        except OSError:
+        except OSError as error:
             socket.close()
-            raise UsageError(
-                f"{endpoint!r} is no address to dial; write tcp://HOST:PORT"
-            ) from None
+            if error.errno in _NO_ADDRESS:
+                raise UsageError(
+                    f"{endpoint!r} is no address to dial; write tcp://HOST:PORT"
+                ) from None
+            raise LinkError(f"cannot dial {endpoint}: {error.strerror}") from None
         return Connection(socket, receiver, dials=True, burst=self._settings.drain_packets)
 
     async def close(self) -> None:
         context, self._context = self._context, None
         if context is not None:
-            await asyncio.get_running_loop().run_in_executor(None, context.close)
+            ending = threading.Thread(target=context.close, name="link-close", daemon=True)
+            ending.start()
+            for _ in range(_LONGEST_CLOSE_MS):
+                if not ending.is_alive():
+                    return
+                await asyncio.sleep(0.001)

@@ -1,8 +1,8 @@
-"""The dialer's side of a link: attempts to connect, the hello, and a new connection for every lost one.
+"""The dialer's side of a link: attempts to connect, the hello, a new connection for each lost one.
 
-Rules: an attempt that did not connect lives until the next one is due; each lives twice as long, up to
-a bound. A connection that lasted is followed by the next one at once. Nothing here gives up; the node
-ends a link whose peer is over.
+Rules: an attempt that did not connect lives until the next one is due; each lives twice as long, up
+to a bound. A connection that lasted is followed by the next one at once. Nothing here gives up; the
+node ends a link whose peer is over.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import structlog
 
 from denoagents._native.socket import Packet
 from denoagents.envelope import WIRE_VERSION, PacketKind
-from denoagents.errors import HandshakeError, LinkLost, ProtocolError
+from denoagents.errors import HandshakeError, LinkError, LinkLost, ProtocolError
 from denoagents.link import handshake
-from denoagents.link.compression import NUMBERS, preference
+from denoagents.link.compression import NUMBERS, choose, preference
 from denoagents.link.handshake import Hello, Refused, Welcome
 from denoagents.link.link import ACK_NOW, REST, Link, Surroundings
 from denoagents.link.session import GapError
@@ -66,13 +66,15 @@ class Dialing:
         self._drop()
         self._after(self._delay_s(), self._attempt)
         self._tries += 1
-        self._wire = self._transport.dial(self._endpoint, self)
+        try:
+            self._wire = self._transport.dial(self._endpoint, self)
+        except LinkError as error:  # no descriptors left, say: the timer tries again
+            _log.warning("link.cannot_dial", endpoint=self._endpoint, reason=str(error))
 
     def _delay_s(self) -> float:
         settings = self._around.settings
-        longest = settings.backoff_longest_s
-        delay_s = min(longest, settings.backoff_first_s * 2 ** min(self._tries, 20))
-        return delay_s * self._chance.uniform(0.8, 1.2)
+        doubled_s = settings.backoff_first_s * float(1 << min(self._tries, 20))
+        return min(settings.backoff_longest_s, doubled_s) * self._chance.uniform(0.8, 1.2)
 
     def _after(self, delay_s: float, act: Callable[[], None]) -> None:
         self._cancel()
@@ -113,6 +115,7 @@ class Dialing:
             incarnation=identity.incarnation,
             session=link.number,
             accepted=link.session.accepted,
+            limit_bytes=self._around.settings.max_payload_bytes,
             expected=self._expected,
             welcomed_by=self._welcomed_by,
             features=handshake.FEATURES,
@@ -130,7 +133,7 @@ class Dialing:
 
     def received(self, packets: list[Packet]) -> None:
         link, wire = self._link, self._wire
-        link.heard_ns = self._around.clock.now_ns()
+        link.quiet_ticks = 0
         try:
             for packet in packets:
                 if packet.kind == _DATA and link.state == "up":
@@ -146,7 +149,7 @@ class Dialing:
             refused = Refused("protocol", str(error))
             link.say(PacketKind.REFUSED, body=handshake.encode(refused))
             link.finish(f"protocol: {error}", error)
-        self._around.settle()
+        self._around.debts.settle()
 
     def _other(self, packet: Packet) -> None:
         link, kind = self._link, packet.kind
@@ -166,7 +169,7 @@ class Dialing:
         elif kind == PacketKind.GOODBYE:
             link.free(packet.ack)
             link.finish("goodbye")
-        else:                       # WHO, junk, and what no acceptor says
+        else:  # WHO, junk, and what no acceptor says
             self.again()
 
     def _welcome(self, packet: Packet) -> None:
@@ -177,26 +180,32 @@ class Dialing:
         identity = self._around.identity
         if welcome.cluster != identity.cluster:
             reason = f"{welcome.name} belongs to cluster {welcome.cluster!r}"
-            return link.finish(reason, HandshakeError(reason))
+            link.finish(reason, HandshakeError(reason))
+            return
         expected = self._expected or self._welcomed_by
         if expected not in (0, welcome.incarnation):
-            reason = "other incarnation"
-            return link.finish(reason, LinkLost(f"{welcome.name} was restarted"))
+            link.finish("other incarnation", LinkLost(f"{welcome.name} was restarted"))
+            return
         if welcome.session != link.number or welcome.compression not in NUMBERS:
             raise ProtocolError("a welcome that answers no hello of ours")
         wire = self._wire
         if wire is None:
-            return None
+            return
         self._cancel()
         self._up_ns = self._around.clock.now_ns()
         is_new = not self._welcomed_by
         self._welcomed_by = welcome.incarnation
         link.peer.name, link.peer.role = welcome.name, welcome.role
         link.peer.incarnation = welcome.incarnation
-        number = next(name for name in NUMBERS if name == welcome.compression)
-        link.open(wire.send, None, number, welcome.accepted)
-        self._around.events.link_up(link, is_new)
-        return None
+        link.open(
+            wire.send,
+            None,
+            compression=choose([welcome.compression], "lz4"),
+            limit_bytes=welcome.limit_bytes,
+            accepted=welcome.accepted,
+        )
+        if link.is_up:
+            self._around.events.link_up(link, is_new)
 
     def _refused(self, packet: Packet) -> None:
         refused = handshake.decode(Refused, packet.body)
@@ -215,31 +224,40 @@ class Dialing:
 
     def link_ended(self, link: Link) -> None:
         self._cancel()
-        self._drop(100)
+        self._drop(linger_ms=100)  # for a last word
         self._forget(link)
+
+    def cut(self) -> None:
+        """Nothing more leaves on this connection."""
+        self._drop()
 
     # --- time -----------------------------------------------------------------------------
 
-    def tick(self, now_ns: int) -> None:
-        """About once a second: keep the connection alive, find a dead one, let an idle one rest."""
-        link, settings = self._link, self._around.settings
+    def tick(self, tick_s: float) -> None:
+        """Every `tick_s`: keep the connection alive, find a dead one, let an idle one rest."""
+        link = self._link
         if self._wire is not None:
             self._wire.watch()
         if link.state != "up":
             return
-        keep_ns = int(settings.keep_alive_s * 1e9)
-        idle = settings.idle_close_s and now_ns - link.traffic_ns > settings.idle_close_s * 1e9
-        if now_ns - link.heard_ns > keep_ns * 3 // 4:
+        link.quiet_ticks += 1
+        link.idle_ticks += 1
+        keep_ticks = self._around.settings.keep_alive_s / tick_s
+        if link.quiet_ticks > keep_ticks * 3 / 4:
             self.again()
-        elif idle and not link.session.retained and self._around.events.may_rest(link):
+        elif self._is_idle(tick_s) and self._around.events.may_rest(link):
             link.say(PacketKind.PING, REST | ACK_NOW)
-        elif now_ns - link.said_ns > keep_ns // 4 or now_ns - link.heard_ns > keep_ns // 4:
+        elif link.quiet_ticks > keep_ticks / 4:
             link.say(PacketKind.PING, ACK_NOW)
+
+    def _is_idle(self, tick_s: float) -> bool:
+        idle_s = self._around.settings.idle_close_s
+        link = self._link
+        return 0 < idle_s <= link.idle_ticks * tick_s and not link.session.retained
 
     def _rest(self) -> None:
         """The acceptor agrees that this idle link ends; it does unless something was sent since."""
         link = self._link
-        idle_ns = self._around.clock.now_ns() - link.traffic_ns
-        if not link.session.retained and idle_ns > self._around.settings.idle_close_s * 1e9:
+        if link.idle_ticks and not link.session.retained:
             link.say(PacketKind.GOODBYE)
             link.finish("idle")

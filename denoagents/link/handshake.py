@@ -1,7 +1,7 @@
 """The first words on a connection: who dials, which session goes on, and why not.
 
-Rules: HELLO names the session; the routing id never does. REFUSED is readable by every wire version.
-A refusal is final for the link, except that the dialer may ask again with a new session.
+Rules: HELLO names the session; the routing id never does. REFUSED is readable by every wire
+version, and final for the link that it answers.
 """
 
 from __future__ import annotations
@@ -47,7 +47,12 @@ class Peer:
 
 
 class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
-    """What a dialer says first. `welcomed_by` is the incarnation that knows the session, 0 = none yet."""
+    """What a dialer says first.
+
+    `accepted`: the acceptor's batches that it has; `limit_bytes`: the longest body that it takes;
+    `expected`: the only incarnation it wants, 0 = any; `welcomed_by`: the one that knows the
+    session, 0 = none yet.
+    """
 
     wire: int
     cluster: str
@@ -56,6 +61,7 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     incarnation: int
     session: int
     accepted: int
+    limit_bytes: int
     expected: int = 0
     welcomed_by: int = 0
     features: int = 0
@@ -73,12 +79,16 @@ class Welcome(msgspec.Struct, frozen=True):
     incarnation: int
     session: int
     accepted: int
+    limit_bytes: int
     features: int = 0
     compression: str = "none"
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The acceptor's other answer. Codes: version, cluster, incarnation, session, full, evicted, protocol."""
+    """The acceptor's other answer.
+
+    Codes: version, cluster, incarnation, session, full, evicted, protocol.
+    """
 
     code: str
     reason: str
@@ -86,7 +96,6 @@ class Refused(msgspec.Struct, frozen=True):
 
 Words = TypeVar("Words", Hello, Welcome, Refused)
 
-_decoders = {kind: msgspec.msgpack.Decoder(kind) for kind in (Hello, Welcome, Refused)}
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -100,10 +109,9 @@ def decode(kind: type[Words], body: bytes | memoryview) -> Words:
     if len(body) > MAX_HANDSHAKE_BYTES:
         raise ProtocolError(f"a handshake of {len(body)} bytes")
     try:
-        words: Words = _decoders[kind].decode(body)
+        return msgspec.msgpack.decode(body, type=kind)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise ProtocolError(f"not a {kind.__name__}: {error}") from None
-    return words
 
 
 def refusal(hello: Hello, wire: int, identity: Identity) -> Refused | None:

@@ -1,27 +1,28 @@
 """A link: one session with one peer, stable over reconnects; and what its node hears of it.
 
-Rules: everything runs on the loop. `connecting` → `up` ↔ `down` → `over`; over is final. Only an `up`
-link transmits; what is sent before or meanwhile is retained and leaves, in order, when it is up again.
+Rules: everything runs on the loop. `connecting` → `up` ↔ `down` → `over`; over is final. Only an
+`up` link transmits; what is sent before or meanwhile is retained and leaves, in order, with the
+next connection.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 from denoagents._native.clock import Clock
 from denoagents._native.socket import Packet
 from denoagents.envelope import PacketKind
 from denoagents.errors import DenoagentsError, LinkLost, PayloadTooLargeError, ProtocolError
 from denoagents.link.compression import FLAGS_MASK, NUMBERS, compress, decompress
+from denoagents.link.debts import Debts
 from denoagents.link.handshake import Identity, Peer
 from denoagents.link.session import Batch, Session
 from denoagents.link.settings import Algorithm, LinkSettings
+from denoagents.link.statistics import LinkStatistics, State
 from denoagents.link.transport import Put
-
-State = Literal["connecting", "up", "down", "over"]
 
 ACK_NOW = 0x80
 """Flag of a PING: answer with an acknowledgement at once."""
@@ -29,26 +30,6 @@ REST = 0x40
 """Flag of a PING: may this idle link end? Of an ACK: yes."""
 
 _DATA = int(PacketKind.DATA)
-
-
-@dataclass(frozen=True, slots=True)
-class LinkStatistics:
-    """What one link has done; bytes and packets are those of its batches on the wire."""
-
-    peer: str
-    incarnation: int
-    dialed: bool
-    state: State
-    connections: int
-    retained_count: int
-    retained_bytes: int
-    acknowledged_count: int
-    packets_out: int
-    bytes_out: int
-    packets_in: int
-    bytes_in: int
-    resends: int
-    duplicates: int
 
 
 class MeshEvents(Protocol):
@@ -94,42 +75,7 @@ class Surroundings:
         self.clock = clock
         self.settings = settings
         self.placement_version = 0
-        self.touched: list[Link] = []
-        """Links that accepted something since the last `settle`."""
-        self._owing: set[Link] = set()
-        self._timer: asyncio.TimerHandle | None = None
-
-    def settle(self) -> None:
-        """After a drain: let the node act, then acknowledge what no reply has acknowledged."""
-        self.events.drained()
-        if not self.touched:
-            return
-        touched, self.touched = self.touched, []
-        for link in touched:
-            link.is_touched = False
-            if link.owes_much():
-                link.acknowledge()
-            elif link.session.owed:
-                self._owing.add(link)
-        if self._owing and self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self.settings.ack_delay_s, self.pay)
-
-    def pay(self) -> None:
-        """Acknowledge everything that is owed."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        owing, self._owing = self._owing, set()
-        for link in owing:
-            if link.session.owed:
-                link.acknowledge()
-
-
-    def close(self) -> None:
-        """Acknowledge for the last time."""
-        self.pay()
-        self.touched.clear()
+        self.debts = Debts(settings, events.drained)
 
 
 class Owner(Protocol):
@@ -148,6 +94,7 @@ class Link:
     __slots__ = (
         "_around",
         "_compression",
+        "_limit_bytes",
         "_owner",
         "_put",
         "_route",
@@ -157,18 +104,18 @@ class Link:
         "connections",
         "dialed",
         "error",
-        "heard_ns",
+        "idle_ticks",
         "is_touched",
         "key",
         "number",
+        "on_down",
         "packets_in",
         "packets_out",
         "peer",
+        "quiet_ticks",
         "resends",
-        "said_ns",
         "session",
         "state",
-        "traffic_ns",
     )
 
     def __init__(
@@ -181,24 +128,24 @@ class Link:
         self.state: State = "connecting"
         self.key: object = None
         """Free for the node."""
+        self.on_down: Callable[[], None] | None = None
+        """Called when the connection is gone and the session waits for the next one."""
         self.error: DenoagentsError | None = None
         """Why the link is over, if that is an error."""
         self.session = Session()
         self.is_touched = False
         self.connections = 0
         self.packets_out = self.bytes_out = self.packets_in = self.bytes_in = self.resends = 0
-        now_ns = around.clock.now_ns()
-        self.heard_ns = now_ns
-        """When the peer was last heard; after the link went down, when that was."""
-        self.said_ns = now_ns
-        """When this side last sent anything."""
-        self.traffic_ns = now_ns
-        """When a batch last passed."""
+        self.quiet_ticks = 0
+        """Ticks of the mesh since the peer was last heard; a blocked loop does not tick."""
+        self.idle_ticks = 0
+        """Ticks of the mesh since a batch last passed."""
         self._around = around
         self._owner = owner
         self._put: Put | None = None
         self._route: bytes | None = None
         self._compression = 0
+        self._limit_bytes = around.settings.max_payload_bytes
         self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     def __repr__(self) -> str:
@@ -212,9 +159,8 @@ class Link:
 
     def send(self, body: bytes, count: int) -> None:
         """Queue one batch of `count` messages; it is retained until the peer has accepted it."""
-        limit = self._around.settings.max_payload_bytes
-        if len(body) > limit:
-            raise PayloadTooLargeError(len(body), limit)
+        if len(body) > self._limit_bytes:
+            raise PayloadTooLargeError(len(body), self._limit_bytes)
         if self.state == "over":
             raise LinkLost(f"the link to {self.peer.name or self.peer.endpoint} is over")
         batch = self.session.retain(body, count)
@@ -270,30 +216,44 @@ class Link:
     # --- for the owner --------------------------------------------------------------------
 
     @property
+    def is_up(self) -> bool:
+        return self.state == "up"
+
+    @property
     def route(self) -> bytes | None:
         """Where an accepted session's connection is now."""
         return self._route
 
     def open(
-        self, put: Put, route: bytes | None, compression: Algorithm, peer_accepted: int
+        self,
+        put: Put,
+        route: bytes | None,
+        *,
+        compression: Algorithm,
+        limit_bytes: int,
+        accepted: int,
     ) -> None:
-        """A connection stands: free what the peer has, send the rest again, then be up."""
-        freed, batches = self.session.resume(peer_accepted)
+        """A connection stands: free what the peer has accepted, send the rest again, then be up."""
+        freed, batches = self.session.resume(accepted)
+        self._limit_bytes = min(self._limit_bytes, limit_bytes)
         self._put, self._route = put, route
         self._compression = NUMBERS[compression]
         self.state = "up"
         self.connections += 1
-        self.heard_ns = self._around.clock.now_ns()
-        for batch in batches:       # the node hears nothing before all of them are on their way
+        self.quiet_ticks = 0
+        for batch in batches:  # the node hears nothing before all of them are on their way
             if self._put is put:
                 self._transmit(batch)
         self._free(freed)
 
     def shut(self) -> None:
         """The connection is gone; the session waits for the next one."""
-        if self.state == "up":
+        was_up = self.state == "up"
+        if was_up:
             self.state = "down"
         self._put = self._route = None
+        if was_up and self.on_down is not None:
+            self.on_down()
 
     def take(self, packet: Packet) -> None:
         """A DATA packet of the peer; raises `GapError` and `ProtocolError`."""
@@ -303,7 +263,7 @@ class Link:
         seq = packet.seq
         if not self.is_touched:
             self.is_touched = True
-            around.touched.append(self)
+            around.debts.touched.append(self)
         self.packets_in += 1
         if not session.is_new(seq):
             return
@@ -318,21 +278,13 @@ class Link:
         if not 0 < count <= size:
             raise ProtocolError(f"{size} bytes claim to be {count} messages")
         session.accept(seq, size)
-        self.traffic_ns = self.heard_ns
+        self.idle_ticks = 0
         around.events.batch(self, body, count, packet.now_ns, packet.placement_version)
 
     def free(self, ack: int) -> None:
         """The peer acknowledges everything up to `ack`; raises `ProtocolError`."""
         if ack > self.session.acknowledged:
             self._free(self.session.acknowledge(ack))
-
-    def owes_much(self) -> bool:
-        """Whether an acknowledgement should not wait for a reply."""
-        session, settings = self.session, self._around.settings
-        return (
-            session.owed >= settings.ack_batches
-            or session.owed_bytes > settings.window_bytes >> 4
-        )
 
     def acknowledge(self) -> None:
         self.say(PacketKind.ACK)
@@ -342,14 +294,13 @@ class Link:
         if self._put is None:
             return
         around, session = self._around, self.session
-        self.said_ns = now_ns = around.clock.now_ns()
         if self._put(
             self._route,
             kind,
             flags,
             0,
             session.accepted,
-            now_ns,
+            around.clock.now_ns(),
             around.placement_version,
             0,
             len(body),
@@ -378,12 +329,10 @@ class Link:
             return
         if batch.times_sent:
             self.resends += 1
-        elif self._compression and (
-            batch.raw_length > around.settings.compression_threshold_bytes
-        ):
+        elif self._compression and (batch.raw_length > around.settings.compression_threshold_bytes):
             batch.flags, batch.body = compress(self._compression, batch.body)
         batch.times_sent += 1
-        self.said_ns = self.traffic_ns = now_ns = around.clock.now_ns()
+        self.idle_ticks = 0
         self.packets_out += 1
         self.bytes_out += len(batch.body)
         if put(
@@ -392,7 +341,7 @@ class Link:
             batch.flags,
             batch.seq,
             session.accepted,
-            now_ns,
+            around.clock.now_ns(),
             around.placement_version,
             batch.count,
             batch.raw_length,

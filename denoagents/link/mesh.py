@@ -1,14 +1,13 @@
 """The mesh: every session of one node, dialed and accepted.
 
-Rules: all calls on the loop that `start` ran on. A link that is over is forgotten here. Closing says
-goodbye; a process that is killed says nothing, and its peers learn of it from the cluster.
+Rules: all calls on the loop that `start` ran on. A link that is over is forgotten here. Closing
+says goodbye; a process that is killed says nothing, and its peers learn of it from the cluster.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
 from random import Random
 
 from denoagents._native.clock import Clock
@@ -17,22 +16,12 @@ from denoagents.errors import EvictedError
 from denoagents.link.acceptance import Acceptance
 from denoagents.link.dialing import Dialing
 from denoagents.link.handshake import Identity, Peer
-from denoagents.link.link import Link, LinkStatistics, MeshEvents, Surroundings
+from denoagents.link.link import Link, MeshEvents, Surroundings
 from denoagents.link.settings import LinkSettings
+from denoagents.link.statistics import MeshStatistics
 from denoagents.link.transport import Transport
 
-_TICK_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class MeshStatistics:
-    """What a mesh has and has seen."""
-
-    links: tuple[LinkStatistics, ...]
-    junk_packets: int
-    """Packets that were none, or damaged."""
-    stray_packets: int
-    """Intact packets of connections that belong to no session."""
+_LONGEST_TICK_S = 1.0
 
 
 class Mesh:
@@ -50,11 +39,11 @@ class Mesh:
     ) -> None:
         self._around = Surroundings(identity, events, clock, settings or LinkSettings())
         self._transport = transport
-        self._clock = clock
-        self._chance = chance or Random()  # noqa: S311 - spreads retries, no secret
+        self._chance = chance or Random()
         self._acceptance = Acceptance(self._around)
         self._dialed: dict[Link, Dialing] = {}
         self._sessions = 0
+        self._tick_s = min(_LONGEST_TICK_S, self._around.settings.keep_alive_s / 20)
         self._ticker: asyncio.TimerHandle | None = None
         self._is_closing = False
         self.endpoint: str | None = None
@@ -62,7 +51,8 @@ class Mesh:
 
     def __repr__(self) -> str:
         accepted = len(self._acceptance.links)
-        return f"<Mesh {self.endpoint or 'dials only'}, {len(self._dialed)} dialed, {accepted} accepted>"
+        where = self.endpoint or "dials only"
+        return f"<Mesh {where}, {len(self._dialed)} dialed, {accepted} accepted>"
 
     @property
     def placement_version(self) -> int:
@@ -99,8 +89,9 @@ class Mesh:
     def dial(self, endpoint: str, *, name: str = "", incarnation: int = 0) -> Link:
         """A new link to `endpoint`; it connects, and connects again, until it is over.
 
-        With `incarnation`, the link is over as soon as another one answers. Raises `UsageError` when
-        `endpoint` is no address.
+        With `incarnation`, the link is over as soon as another one answers.
+
+        Raises: `UsageError` when `endpoint` is no address.
         """
         dialing = Dialing(
             self._around, self._transport, endpoint, incarnation, self._chance, self._forget
@@ -119,6 +110,9 @@ class Mesh:
 
     def end(self, link: Link, reason: str) -> None:
         """The session is over, now; the peer gets nothing more."""
+        dialing = self._dialed.get(link)
+        if dialing is not None:
+            dialing.cut()
         link.finish(reason)
 
     def refuse(self, incarnation: int, reason: str) -> None:
@@ -137,14 +131,13 @@ class Mesh:
         if self._is_closing:
             return
         self._is_closing = True
-        links = list(self.links)
-        waiting = [link.when_accepted() for link in links if link.state == "up"]
+        waiting = [link.when_accepted() for link in self.links if link.state == "up"]
         if waiting:
             await asyncio.wait(waiting, timeout=linger_s)
         if self._ticker is not None:
             self._ticker.cancel()
-        self._around.close()
-        for link in links:
+        self._around.debts.close()
+        for link in self.links:
             link.say(PacketKind.GOODBYE)
             link.finish("closed")
         self._acceptance.close(linger_ms=int(min(linger_s, 0.2) * 1000))
@@ -154,8 +147,7 @@ class Mesh:
         self._dialed.pop(link, None)
 
     def _tick(self) -> None:
-        self._ticker = asyncio.get_running_loop().call_later(_TICK_S, self._tick)
-        now_ns = self._clock.now_ns()
+        self._ticker = asyncio.get_running_loop().call_later(self._tick_s, self._tick)
         for dialing in tuple(self._dialed.values()):
-            dialing.tick(now_ns)
-        self._acceptance.tick(now_ns)
+            dialing.tick(self._tick_s)
+        self._acceptance.tick(self._tick_s)

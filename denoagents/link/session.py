@@ -2,9 +2,9 @@
 
 Rules: pure; no time, no socket. Both ends of a link have one; the two directions are independent.
 Batches are numbered from 1 in the order of `retain`. Accepted means: handed to the node. After a
-reconnect `resume` takes what the peer has accepted, and everything still retained is to be sent again,
-before anything new. A lower number than expected is a duplicate and dropped; a higher one means that
-the connection lost something: the connection must be made anew.
+reconnect `resume` takes what the peer has accepted, and all that is still retained is to be sent
+again, before anything new. A lower number than expected is a duplicate and dropped; a higher one
+means that the connection lost something: it must be made anew.
 """
 
 from __future__ import annotations

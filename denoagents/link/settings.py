@@ -17,7 +17,7 @@ class LinkSettings:
     max_payload_bytes: int = 16 << 20
     """The largest body of one batch; a larger one is refused before a byte leaves."""
     compression: Algorithm = "lz4"
-    """The algorithm this node asks for (plan 5.4); what the peer lacks is replaced by one both have."""
+    """The algorithm this node asks for (plan 5.4); a peer that lacks it names another."""
     compression_threshold_bytes: int = 1024
     """Shorter bodies are never compressed (plan 5.4)."""
     connect_timeout_s: float = 30.0
@@ -35,7 +35,7 @@ class LinkSettings:
     session_expiry_s: float = 300.0
     """An accepted session whose dialer has not come back for this long is over."""
     max_sessions: int = 16384
-    """Accepted sessions kept; at the bound one without a connection makes room, else a hello is refused."""
+    """Accepted sessions kept; at the bound one without a connection makes room for a new one."""
     ack_delay_s: float = 0.005
     """How long an acknowledgement waits for a packet to travel with."""
     ack_batches: int = 8

@@ -27,7 +27,7 @@ class Receiver(Protocol):
 class Put(Protocol):
     """Hand one packet to the network; `route` says to whom on a listening wire."""
 
-    def __call__(
+    def __call__(  # noqa: PLR0913, PLR0917 - the header's fields; a record costs a microsecond
         self,
         route: bytes | None,
         kind: int,
@@ -63,10 +63,16 @@ class Transport(Protocol):
     """Makes wires."""
 
     def listen(self, endpoint: str, receiver: Receiver) -> tuple[Wire, str]:
-        """Listen at `endpoint`; returns the endpoint with the real port too. `LinkError` if it cannot."""
+        """Listen at `endpoint`; returns the endpoint with the real port too.
+
+        Raises: `LinkError` when it cannot, `ConfigurationError` when `endpoint` is no address.
+        """
 
     def dial(self, endpoint: str, receiver: Receiver) -> Wire:
-        """Start to connect, once; `UsageError` when `endpoint` is none."""
+        """Start to connect, once.
+
+        Raises: `UsageError` when `endpoint` is no address, `LinkError` when no socket is to be had.
+        """
 
     async def close(self) -> None:
         """Wait for the lingers of the wires, all closed before, and let go of everything."""

@@ -1,0 +1,39 @@
+"""What links and meshes tell about themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["connecting", "up", "down", "over"]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStatistics:
+    """What one link has done; bytes and packets are those of its batches on the wire."""
+
+    peer: str
+    incarnation: int
+    dialed: bool
+    state: State
+    connections: int
+    retained_count: int
+    retained_bytes: int
+    acknowledged_count: int
+    packets_out: int
+    bytes_out: int
+    packets_in: int
+    bytes_in: int
+    resends: int
+    duplicates: int
+
+
+@dataclass(frozen=True, slots=True)
+class MeshStatistics:
+    """What a mesh has and has seen."""
+
+    links: tuple[LinkStatistics, ...]
+    junk_packets: int
+    """Packets that were none, or damaged."""
+    stray_packets: int
+    """Intact packets of connections that belong to no session."""
