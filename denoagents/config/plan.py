@@ -14,6 +14,7 @@ from denoagents.config.load import Config
 from denoagents.errors import ConfigurationError
 from denoagents.limits.settings import AdmissionSettings
 from denoagents.link.settings import LinkSettings
+from denoagents.node.settings import NodeSettings
 from denoagents.units import Bytes, Duration, Rate
 
 T = TypeVar("T")
@@ -67,8 +68,26 @@ ADMISSION: Final = {
     "burst": "request_handling.backpressure.burst",
 }
 
+NODE: Final = {
+    "cluster_name": "cluster.name",
+    "join_timeout_s": "node.join_timeout",
+    "drain_timeout_s": "node.drain_timeout",
+}
+
 NEVER_S: Final = 10.0 * 365 * 86400
 """Stands for "never" where a room takes a time."""
+
+
+def to_node_settings(config: Config, *, is_worker: bool = False) -> NodeSettings:
+    """Everything about one node; a worker's process ends itself when its loop is blocked."""
+    rooms = {
+        "link": to_link_settings(config),
+        "actor": to_actor_settings(config),
+        "cluster": to_cluster_settings(config),
+        "admission": to_admission_settings(config),
+        "ends_blocked_process": is_worker,
+    }
+    return _compose(NodeSettings, NODE, config, rooms)
 
 
 def to_link_settings(config: Config) -> LinkSettings:

@@ -107,6 +107,8 @@ def _text(_: Key, raw: Any) -> Value:
 
 
 def _choice(key: Key, raw: Any) -> Value:
+    if isinstance(raw, bool):  # TOML's true, for the choice "on"
+        raw = "on" if raw else "off"
     found = _by_spelling(key).get(_spelling(raw)) if isinstance(raw, str) else None
     if found is None:
         raise _wrong(raw, f"it is one of {', '.join(key.choices)}.{nearest(str(raw), key.choices)}")

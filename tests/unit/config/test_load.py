@@ -146,7 +146,10 @@ def test_check_looks_at_the_file_alone(file, monkeypatch):
         ("agent.memory.peak=100MB", "= 140MB (default) is above agent.memory.peak = 100MB"),
         ("agent_scaling.limits.min=11", "agent_scaling.limits.min = 11 (flag --set) is above"),
         ("caching.memory.segments.routing=20%", "make 1.1 of the cache"),
-        ("cluster.stop_after=3s", "cluster.replace_after = 2400ms (default) must be above"),
+        (
+            "cluster.replace_after=1s",
+            "replace_after = 1s (flag --set) must be above cluster.stop_after",
+        ),
         ("cluster.beat=800ms", "cluster.stop_after = 1600ms (default) must be above twice"),
     ],
 )

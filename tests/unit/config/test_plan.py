@@ -15,16 +15,28 @@ ROOMS = {
     "actor": (plan.to_actor_settings, plan.ACTOR),
     "cluster": (plan.to_cluster_settings, plan.CLUSTER),
     "admission": (plan.to_admission_settings, plan.ADMISSION),
+    "node": (plan.to_node_settings, plan.NODE),
 }
 INTERNAL = {
     "link": {"ack_delay_s", "ack_batches", "drain_packets"},
     "actor": {"sweep_every_s"},
     "cluster": {"late_tick_s", "tick_every_s", "report_timeout_s"},
     "admission": {"weights", "max_waiting"},
+    "node": {"link", "actor", "cluster", "admission", "tick_s", "ends_blocked_process"},
 }
 """Fields that no operator needs: each has its reason beside it."""
-ROUNDED = {"compression_threshold_bytes"}
+ROUNDED = {"compression_threshold_bytes", "link"}
 """1 KB is 1000 bytes to people and 1024 to the link: the plan's "over 1 KB" is both."""
+
+ELSEWHERE = {
+    "broker.address": "the commands",
+    "broker.store": "the broker command",
+    "logs.level": "the commands",
+    "logs.form": "the commands",
+    "request_handling.backpressure.strategy": "to_admission_settings",
+    "optimization.network.keep_alive.enabled": "to_link_settings",
+}
+"""Keys in effect that are no field's value -> who reads them."""
 
 
 def config(*flags):
@@ -53,6 +65,16 @@ def test_a_rooms_own_defaults_are_the_configurations(room):
 def test_every_key_of_the_tables_exists_and_is_in_effect(room):
     by_name = {key.name: key for key in KEYS}
     assert all(by_name[name].in_effect for name in ROOMS[room][1].values())
+
+
+def test_every_key_in_effect_is_read_by_somebody():
+    read = {name for _, table in ROOMS.values() for name in table.values()} | set(ELSEWHERE)
+    said = {key.name for key in KEYS if key.in_effect and not has_only_one_value(key)}
+    assert said == read
+
+
+def has_only_one_value(key):
+    return len(key.choices) == 1 or key.name == "request_handling.queueing.priority"
 
 
 def test_values_arrive_in_the_rooms_units():
