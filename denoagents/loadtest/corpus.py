@@ -41,13 +41,10 @@ class Corpus:
         self.root = root
         self.sources = {source.module: source for source in sources}
         self.librarians = librarians
-        self.shares: dict[str, list[Source]] = {key: [] for key in self.keys()}
+        self.librarian_keys = [f"shelf-{number:02d}" for number in range(librarians)]
+        self.shares: dict[str, list[Source]] = {key: [] for key in self.librarian_keys}
         self._keeper: dict[str, str] = {}
         self._deal()
-
-    def keys(self) -> list[str]:
-        """The librarians' keys."""
-        return [f"shelf-{number:02d}" for number in range(self.librarians)]
 
     def _deal(self) -> None:
         """Give each file, the largest first, to the librarian who has the fewest bytes so far."""

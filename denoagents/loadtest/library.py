@@ -65,7 +65,7 @@ class Librarian(Actor):
         if known is not None:
             return known
         begun = time.perf_counter()
-        key = self.context.address.key
+        key = self.context.address.rpartition("/")[2]
         path = Path("library") / f"{key}.msgpack"
         shelf, is_from_file = await asyncio.to_thread(_Reading.open, key, path)
         took_ms = (time.perf_counter() - begun) * 1000
