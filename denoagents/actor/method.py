@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 from denoagents.actor.annotation import Scope, UnresolvedName, signature_of, type_text
-from denoagents.actor.arguments import Arrangement
+from denoagents.actor.arrangement import Arrangement
 from denoagents.actor.codec import (
     Codec,
     Payload,

@@ -49,13 +49,13 @@ def _read_parameter(where: str, parameter: inspect.Parameter) -> Parameter:
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
         stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
         raise DeclarationError(
-            f"{where}: `{stars}{parameter.name}` takes any number of arguments, against which no call can be "
-            "checked; declare each parameter, or one list or dict"
+            f"{where}: `{stars}{parameter.name}` takes any number of arguments, against which "
+            "no call can be checked; declare each parameter, or one list or dict"
         )
     if parameter.annotation is MISSING:
         name = parameter.name
         raise DeclarationError(
-            f"{where}: the parameter {name!r} has no type; write `{name}: int` or what it is"
+            f"{where}: the parameter {name!r} has no type; write `{name}: int`, say"
         )
     return Parameter(
         parameter.name,

@@ -11,20 +11,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from denoagents.actor.annotation import type_text
-from denoagents.actor.parameter import Parameter
+from denoagents.actor.parameter import MISSING, Parameter
 from denoagents.errors import ArgumentsError, nearest
 
 
 class Arrangement:
     """Puts the arguments of calls of one method into the order of declaration."""
 
-    __slots__ = ("_positions", "by_position", "parameters", "where")
+    __slots__ = ("_blank", "_positions", "by_position", "parameters", "where")
 
     def __init__(self, where: str, parameters: tuple[Parameter, ...]) -> None:
         self.where, self.parameters = where, parameters
         self.by_position = sum(not parameter.is_keyword_only for parameter in parameters)
         """How many parameters can be given by position."""
-        self._positions = {parameter.name: at for at, parameter in enumerate(parameters)}
+        self._positions = {
+            p.name: at for at, p in enumerate(parameters) if not p.is_positional_only
+        }
+        self._blank = [MISSING] * len(parameters)
 
     @property
     def has_required_keyword(self) -> bool:
@@ -41,34 +44,35 @@ class Arrangement:
         """One value a parameter; defaults fill gaps, and are left out at the end."""
         if len(args) > self.by_position:
             raise self.wrong_count(len(args))
-        given = dict(enumerate(args))
+        values = self._blank.copy()
+        values[: len(args)] = args
         for name, value in kwargs.items():
-            given[self._position_of(name, given)] = value
-        missing = [
-            parameter.name
-            for at, parameter in enumerate(self.parameters)
-            if parameter.is_required and at not in given
-        ]
-        if missing:
-            raise ArgumentsError(
-                f"{self.where} misses {', '.join(map(repr, missing))}; it is {self.shape()}"
-            )
-        count = max(given, default=-1) + 1
-        return tuple(
-            given[at] if at in given else self.parameters[at].default for at in range(count)
-        )
+            at = self._positions.get(name)
+            if at is None or values[at] is not MISSING:
+                raise self._misnamed(name, is_known=at is not None)
+            values[at] = value
+        count = len(values)
+        for at in range(count - 1, len(args) - 1, -1):
+            if values[at] is MISSING:
+                default = self.parameters[at].default
+                if default is MISSING:
+                    raise self._incomplete(values)
+                values[at] = default
+                if at == count - 1:
+                    count = at
+        return tuple(values[:count])
 
-    def _position_of(self, name: str, given: Mapping[int, Any]) -> int:
-        at = self._positions.get(name)
-        if at is None or self.parameters[at].is_positional_only:
-            known = [p.name for p in self.parameters if not p.is_positional_only]
-            raise ArgumentsError(
-                f"{self.where} has no parameter {name!r}.{nearest(name, known)} "
-                f"It is {self.shape()}"
-            )
-        if at in given:
-            raise ArgumentsError(f"{self.where}: the parameter {name!r} is given twice")
-        return at
+    def _misnamed(self, name: str, *, is_known: bool) -> ArgumentsError:
+        if is_known:
+            return ArgumentsError(f"{self.where}: the parameter {name!r} is given twice")
+        hint = nearest(name, self._positions)
+        return ArgumentsError(f"{self.where} has no parameter {name!r}.{hint} It is {self.shape()}")
+
+    def _incomplete(self, values: list[Any]) -> ArgumentsError:
+        pairs = zip(self.parameters, values, strict=True)
+        missing = [p.name for p, value in pairs if value is MISSING and p.is_required]
+        names = ", ".join(map(repr, missing))
+        return ArgumentsError(f"{self.where} misses {names}; it is {self.shape()}")
 
     def wrong_count(self, count: int) -> ArgumentsError:
         """The error for a call with `count` arguments."""
