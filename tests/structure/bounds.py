@@ -1,0 +1,172 @@
+"""The table of every container that lives on: what bounds it, and who takes entries out."""
+
+BY_DEADLINE = "one an open request; each ends by its deadline"
+MEMBERS = "the members of the fleet"
+SLOTS = "4096 slots"
+
+BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
+    # --- ground -----------------------------------------------------------------------------------
+    "denoagents/errors.py": {
+        "by_code": ("the error classes of the program", "nobody: classes stay"),
+    },
+    "csrc/deadlines.pyx": {
+        "buckets": (f"512 sets; {BY_DEADLINE}", "Deadlines.discard and .due"),
+    },
+    "csrc/histogram.pyx": {
+        "counts": ("a fixed number of buckets", "freed in __dealloc__"),
+    },
+    "csrc/mailbox.pyx": {
+        "high": ("ActorSettings.mailbox_reserve over all three", "Mailbox.pop"),
+        "normal": ("ActorSettings.mailbox_reserve over all three", "Mailbox.pop"),
+        "low": ("ActorSettings.mailbox_reserve over all three", "Mailbox.pop"),
+    },
+    "csrc/peer.pyx": {
+        "batch": ("64 KiB and one record; flushed at the end of the tick", "Peer.flush"),
+        "batches": ("LinkSettings.window_bytes of the link", "Peer.accepted"),
+        "cells_in": ("MAX_NAMES (65 536) of a session and direction", "RESET of the writer"),
+        "names_in": ("MAX_NAMES (65 536) of a session and direction", "RESET of the writer"),
+        "names_out": ("MAX_NAMES (65 536) of a session and direction", "Peer.transmit"),
+        "credit_waiters": ("one a turn or task that sends; each ends with it", "Peer.unblock"),
+        "incoming": ("the mailboxes' reserve, and the turns that run", "RemoteReply"),
+        "pending": (BY_DEADLINE, "Peer: its reply, or the end of the link"),
+        "paused": ("the peer's full mailboxes", "RESUME of the peer"),
+        "pausing": ("the full mailboxes here", "Peer.resume"),
+    },
+    "csrc/pulse.pyx": {
+        "word": ("one record a watch", "freed in __dealloc__"),
+    },
+    "csrc/router.pyx": {
+        "dirty": ("the peers with something to send", "Router.flush, each tick"),
+        "entries": ("ActorSettings.park_limit over all parkings", "Parking.replay and .withdraw"),
+        "pinned": (f"{MEMBERS} that host pools", "the node, with each version"),
+        "tables": ("the actor types of the fleet", "nobody: types stay"),
+        "types": ("the actor types of this program", "nobody: types stay"),
+    },
+    "csrc/runtime.pyx": {
+        "cells": ("the living actors; idle ones leave after passivate_after_s", "Runtime.remove"),
+        "ready_high": ("one an actor with work: the living actors", "Runtime.serve"),
+        "ready_normal": ("one an actor with work: the living actors", "Runtime.serve"),
+        "ready_low": ("one an actor with work: the living actors", "Runtime.serve"),
+        "spares": ("the most turns that ever waited at once", "Runtime.take_spare"),
+    },
+    # --- mechanisms -------------------------------------------------------------------------------
+    "denoagents/limits/admission.py": {
+        "_deadlines": ("twice the waiting requests and 64", "Admission.advance and .request"),
+        "_queues": ("AdmissionSettings.max_waiting", "Admission.advance and .cancel"),
+        "_turns": ("three priorities", "nobody: fixed"),
+    },
+    # --- actor ------------------------------------------------------------------------------------
+    "denoagents/actor/declaration.py": {
+        "methods": ("the methods of a class", "nobody: fixed"),
+    },
+    "denoagents/actor/family.py": {
+        "children": ("the children that its actor spawned and did not stop", "Guardian"),
+        "timers": ("the timers that its actor set and did not cancel", "Timer.cancel"),
+    },
+    "denoagents/actor/guardian.py": {
+        "_space": ("senders in this process that wait for a full mailbox", "Guardian.has_space"),
+        "_stopping": ("actors being stopped", "Guardian, when each has stopped"),
+        "_sweep_at": ("the living actors", "Guardian._sweep"),
+        "dead_letters": ("ActorSettings.dead_letters", "the ring itself"),
+        "leaving": ("actors that are being handed over", "the node's hand-over"),
+        "passivated": ("ActorSettings.passivated_bytes", "Guardian.activate"),
+    },
+    "denoagents/actor/reference.py": {
+        "_classes": ("the actor types of this program", "nobody: types stay"),
+        "_types": ("the actor types of this program", "nobody: types stay"),
+    },
+    "denoagents/actor/state.py": {
+        "_decoders": ("the state fields of a class", "nobody: fixed"),
+        "fields": ("the state fields of a class", "nobody: fixed"),
+    },
+    "denoagents/actor/stream.py": {
+        "_ready": (
+            "the stream's credit (stream_items, STREAM_CREDIT bytes)",
+            "StreamCall.__anext__",
+        ),
+    },
+    "denoagents/actor/supervision.py": {
+        "_restarts_ns": ("the supervision's intensity", "RestartWindow, as time passes"),
+    },
+    # --- link -------------------------------------------------------------------------------------
+    "denoagents/link/acceptance.py": {
+        "_refused": ("_MAX_REFUSED (65 536)", "the oldest goes first"),
+        "_routes": ("LinkSettings.max_sessions", "Acceptance, when a session is over"),
+        "_sessions": ("LinkSettings.max_sessions", "Acceptance, when a session is over"),
+    },
+    "denoagents/link/debts.py": {
+        "_owing": ("the sessions of this node", "Debts, each 5 ms"),
+        "touched": ("the sessions of this node", "Debts, each drain"),
+    },
+    "denoagents/link/link.py": {
+        "_waiters": ("one a placement version and one a close", "Link, as batches are accepted"),
+    },
+    "denoagents/link/mesh.py": {
+        "_dialed": (f"{MEMBERS} and the broker", "Mesh.end, and idle links"),
+    },
+    "denoagents/link/session.py": {
+        "retained": ("LinkSettings.window_bytes, and one batch", "Session.accept"),
+    },
+    # --- cluster ----------------------------------------------------------------------------------
+    "denoagents/cluster/admission.py": {
+        "_being_stored": ("one a link to the broker", "Applications.take_stored"),
+        "_waiting": ("one a link to the broker", "Applications.store"),
+    },
+    "denoagents/cluster/fleet.py": {
+        "_over": ("OVER_KEPT (256)", "the oldest goes first"),
+        "groups": ("the groups that ever joined", "nobody: groups stay"),
+        "members": ("one a link to the broker", "Fleet, when a member leaves or dies"),
+    },
+    "denoagents/cluster/group.py": {
+        "holders": (MEMBERS, "Group.forget"),
+        "lingering": ("actors with a turn that runs through a hand-over", "Group.arrived"),
+        "owners": (MEMBERS, "Group.place"),
+    },
+    "denoagents/cluster/holding.py": {
+        "_announced": ("lingering actors of the version", "Holding, with each version"),
+        "_arrived": ("actors that came before their slot", "Holding, when the slot comes"),
+        "_awaited": (f"{MEMBERS}; slots are bits", "Holding.released"),
+        "_gone": (f"{MEMBERS}; slots are bits", "Holding, when nobody can ask any more"),
+        "_lingering": ("actors with a turn that runs through a hand-over", "Holding.released"),
+        "_orphans": ("lingering actors of a dead holder", "Holding, with the next activation"),
+        "_owners": (MEMBERS, "replaced with each version"),
+        "_sent": ("lingering actors that were shipped", "Holding, with each version"),
+        "_staying": ("actors with a turn that runs through a hand-over", "Holding.actor_shipped"),
+    },
+    "denoagents/cluster/routes.py": {
+        "_routed": (MEMBERS, "Routes, when a slot leaves"),
+        "_waiting": (f"{MEMBERS}, and versions under way", "Routes.flushed"),
+        "owners": (MEMBERS, "replaced with each version"),
+    },
+    "denoagents/cluster/view.py": {
+        "_early": ("releases of versions under way", "View, when the version comes"),
+        "_members": (MEMBERS, "replaced with each version"),
+        "_placed": ("the groups of the fleet", "nobody: groups stay"),
+        "_routes": ("the groups of the fleet", "nobody: groups stay"),
+    },
+    # --- node -------------------------------------------------------------------------------------
+    "denoagents/node/edge.py": {
+        "_tickets": ("AdmissionSettings.max_waiting", "Edge.leave and ._decided"),
+    },
+    "denoagents/node/membership.py": {
+        "_requests": ("one a control request; each ends by its timeout", "Membership"),
+        "_tasks": ("control requests under way", "the task itself, when it is done"),
+    },
+    "denoagents/node/peers.py": {
+        "_dialed_ns": (f"{MEMBERS} and the broker", "Peers.over"),
+        "_endpoints": (f"{MEMBERS} and the broker", "Peers.over"),
+        "accepted": ("LinkSettings.max_sessions", "Peers.link_over"),
+        "dialed": (MEMBERS, "Peers.over"),
+    },
+    "denoagents/node/placement.py": {
+        "_groups": ("the groups of the fleet", "nobody: groups stay"),
+        "_holds": ("holds that a slot still names", "Placement, with each instruction"),
+        "_staying": ("actors with a turn that runs through a hand-over", "Placement.turn_ended"),
+    },
+    "denoagents/node/pools.py": {
+        "_seen": (MEMBERS, "Pool.refresh"),
+        "members": (f"{MEMBERS}, times the pool's size (at most 1000)", "Pool.refresh"),
+        "variants": ("64 pairs of timeout and priority", "PoolMember.with_options_of"),
+    },
+}
+"""File -> attribute -> (bound, who takes entries out)."""
