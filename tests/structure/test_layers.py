@@ -2,8 +2,8 @@
 
 A room is a folder or a file of denoagents/. It imports only from rooms on floors below its own;
 typing-only imports and imports inside functions count. Needs that point upward go through a
-`Protocol` declared below and handed in by constructor. Only on the ground do words build on words:
-a room there may import those that the table names before it. This table is the architecture.
+`Protocol` declared below and handed in by constructor. On the ground words build on words, and under
+the roof commands on configuration: a room there may import those that the table names before it.
 """
 
 import ast
@@ -52,11 +52,14 @@ ROOMS = {
     "testing": (5, "the kit that users and we test with: simulator, memory network"),
     "gateway": (6, "the fleet behind HTTP"),
     "loadtest": (6, "workloads, and the one open-loop runner that measures them"),
-    "cli": (7, "the commands, a file each"),
     "config": (7, "the plan's keys, mapped to every room's settings"),
+    "cli": (7, "the commands, a file each"),
     "__main__": (8, "python -m denoagents"),
     "__init__": (8, "the public names, imported when first used; nothing below imports it"),
 }
+
+ORDERED = {1, 7}
+"""Floors on which a room may import those named before it."""
 
 EXCEPTIONS: dict[tuple[str, str], str] = {}
 """(importing module, imported module) -> why that import may stand against the rules."""
@@ -130,14 +133,14 @@ IMPORTS = [
 
 def is_below(target: str, source: str) -> bool:
     floor = ROOMS[target][0]
-    if floor == ROOMS[source][0] == 1:
+    if floor == ROOMS[source][0] and floor in ORDERED:
         order = list(ROOMS)
         return order.index(target) < order.index(source)
     return floor < ROOMS[source][0]
 
 
 def listed(found: list[Import], rule: str) -> str:
-    return f"{rule}:\n" + "\n".join(f"  {one}" for one in found)
+    return f"{rule}:\n" + "\n".join(f"  {one}" for one in dict.fromkeys(found))
 
 
 def test_every_room_has_its_floor():
@@ -248,7 +251,7 @@ OWNERS = {
     "os.environ": ({"config", "cli"}, "the environment is read by config, which shows the origin"),
     "os.getenv": ({"config", "cli"}, "the environment is read by config, which shows the origin"),
     "zmq": ({"link", "node", "broker", "loadtest"}, "ZeroMQ is behind the link's transport"),
-    "rich": ({"cli"}, "tables are the roof's"),
+    "rich": ({"cli", "loadtest"}, "tables are for people: commands, and the demo's live view"),
     "click": ({"cli"}, "commands are the roof's"),
 }
 PURE = {

@@ -15,7 +15,7 @@ ABBREVIATIONS = {"msg", "mgr", "cfg", "conf", "ctx", "srv", "conn", "req", "resp
 FLOW = {"Overloaded", "LinkLost"}
 """The two exceptions that are signals, not faults."""
 
-MOST_LINES = 400
+MOST_LINES = {"denoagents": 400, "csrc": 400, "bench": 150, "tests": 600}
 LONGER: dict[str, str] = {}
 """File -> why it is longer."""
 
@@ -92,16 +92,18 @@ def test_every_file_opens_with_a_sentence():
     assert not found
 
 
-@pytest.mark.parametrize("folder", ["denoagents", "csrc", "bench", "tests"])
+@pytest.mark.parametrize("folder", MOST_LINES)
 def test_no_file_is_a_god(folder):
     found = {
         relative(path): lines
         for path in [*PYTHON, *NATIVE]
         if relative(path).startswith(f"{folder}/")
-        and (lines := path.read_text().count("\n")) > MOST_LINES
+        and (lines := path.read_text().count("\n")) > MOST_LINES[folder]
         and relative(path) not in LONGER
     }
-    assert not found, f"over {MOST_LINES} lines; divide by concept, or give the reason in LONGER"
+    assert not found, (
+        f"over {MOST_LINES[folder]} lines; divide by concept, or give the reason in LONGER"
+    )
 
 
 def test_words_are_told_apart():
