@@ -224,12 +224,12 @@ def encode(
     return out
 
 
-def decode(bytes frame not None, route=None) -> Packet:
-    """The packet in `frame`; what is none is a `ProtocolError`."""
+def decode(bytes frame not None, route=None, bint strict=True) -> Packet:
+    """The packet in `frame`; what is none is a `ProtocolError`, or of kind 0 when not `strict`."""
     cdef Packet packet = read_packet(
         route, <const unsigned char *>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), None
     )
-    if packet.kind == KIND_JUNK:
+    if strict and packet.kind == KIND_JUNK:
         raise ProtocolError(f"{len(frame)} bytes that are no intact packet")
     return packet
 

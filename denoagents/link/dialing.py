@@ -24,7 +24,7 @@ from denoagents.link.session import GapError
 from denoagents.link.transport import Transport, Wire
 
 _DATA = int(PacketKind.DATA)
-_SETTLED_S = 0.1
+_SETTLED_NS = 100_000_000
 """A connection that stood this long was no failed attempt."""
 _log = structlog.get_logger("denoagents.link")
 
@@ -53,6 +53,7 @@ class Dialing:
         self._tries = 0
         self._welcomed_by = 0
         self._up_ns = 0
+        self._progress = 0
         self.own_endpoint = ""
 
     def begin(self, link: Link) -> None:
@@ -91,16 +92,22 @@ class Dialing:
             wire.close(linger_ms)
 
     def again(self) -> None:
-        """Make a new connection: at once if this one has lasted, else when its time has come."""
+        """Make a new connection: at once if this one was of use, else when its time has come."""
         self._link.shut()
-        lasted_ns = self._around.clock.now_ns() - self._up_ns
         self._drop()
-        if self._up_ns and lasted_ns >= _SETTLED_S * 1e9:
+        if self._was_of_use():
             self._tries = 0
-            self._up_ns = 0
             self._attempt()
         else:
             self._after(self._delay_s(), self._attempt)
+
+    def _was_of_use(self) -> bool:
+        """Whether the connection that ended stood for a while, or carried anything new."""
+        up_ns, self._up_ns = self._up_ns, 0
+        if not up_ns:
+            return False
+        lasted_ns = self._around.clock.now_ns() - up_ns
+        return lasted_ns >= _SETTLED_NS or self._link.session.progress > self._progress
 
     # --- what the wire says ---------------------------------------------------------------
 
@@ -193,6 +200,7 @@ class Dialing:
             return
         self._cancel()
         self._up_ns = self._around.clock.now_ns()
+        self._progress = link.session.progress
         is_new = not self._welcomed_by
         self._welcomed_by = welcome.incarnation
         link.peer.name, link.peer.role = welcome.name, welcome.role

@@ -73,6 +73,11 @@ class Session:
         self.duplicates = 0
         """Batches dropped because they had been accepted before."""
 
+    @property
+    def progress(self) -> int:
+        """Grows whenever a batch is accepted, here or there."""
+        return self.accepted + self.acknowledged
+
     def retain(self, body: bytes, count: int) -> Batch:
         """Number a new batch of `count` messages and keep it."""
         self.sent = seq = self.sent + 1
