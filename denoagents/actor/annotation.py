@@ -3,7 +3,7 @@
 Rules:
     An actor class stands for a ref to such an actor; `object` stands for `Any`, `Self` for the
     actor's own class.
-    A name that cannot be found yet is `UnresolvedName`; every other fault is a `TypeError`.
+    A name that cannot be found yet is `UnresolvedNameError`; every other fault is a `TypeError`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ACTOR_MARK = "__denoagents_actor__"
 """The attribute that the root of all actor classes carries in its own body."""
 
 
-class UnresolvedName(Exception):
+class UnresolvedNameError(Exception):
     """An annotation uses a name that is not there (yet); the text is the name."""
 
 
@@ -41,11 +41,11 @@ class Scope:
         """What is known where the class statement stands, and the class, which has no name yet."""
 
     def find(self, annotation: Any, module_names: dict[str, Any]) -> Any:
-        """The type that `annotation` means; raises `UnresolvedName` or `TypeError`."""
+        """The type that `annotation` means; raises `UnresolvedNameError` or `TypeError`."""
         if module_names.get("__name__") != self.owner.__module__:  # inherited from another module
             try:
                 return carried(_evaluated(annotation, module_names, {}), self.owner)
-            except UnresolvedName:
+            except UnresolvedNameError:
                 pass  # a method made elsewhere for a class made here
         return carried(_evaluated(annotation, module_names, self.names), self.owner)
 
@@ -59,7 +59,7 @@ def _evaluated(annotation: Any, module_names: dict[str, Any], names: dict[str, A
     try:
         return typing.get_type_hints(bearer, module_names, names, include_extras=True)["it"]
     except NameError as error:
-        raise UnresolvedName(error.name or str(annotation)) from None
+        raise UnresolvedNameError(error.name or str(annotation)) from None
     except Exception as error:
         raise TypeError(f"the annotation {annotation!r} is not valid: {error}") from None
 
@@ -131,14 +131,14 @@ _CERTAIN = frozenset({type(None), bool, int, float, str, bytes})
 def check(annotation: Any) -> None:
     """Raise `TypeError` if no message can carry `annotation`.
 
-    Raises `UnresolvedName` if the type of a field inside cannot be found yet.
+    Raises `UnresolvedNameError` if the type of a field inside cannot be found yet.
     """
     if annotation is Any or (isinstance(annotation, type) and annotation in _CERTAIN):
         return
     try:
         description = msgspec.inspect.type_info(annotation)
     except NameError as error:
-        raise UnresolvedName(error.name or str(annotation)) from None
+        raise UnresolvedNameError(error.name or str(annotation)) from None
     for custom in _custom_types(description, set()):
         if actor_class_of(custom) is None:
             raise TypeError(f"no message can carry the type {type_text(custom)}")

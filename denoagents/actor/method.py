@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from denoagents.actor.annotation import Scope, UnresolvedName, signature_of, type_text
+from denoagents.actor.annotation import Scope, UnresolvedNameError, signature_of, type_text
 from denoagents.actor.arrangement import Arrangement
 from denoagents.actor.codec import (
     Codec,
@@ -201,13 +201,13 @@ class MethodType:
         self.encode_tuple = self.encode_value = codec.encode
         self.decode_tuple = lambda payload: self._resolved().decode_tuple(payload)
         self.decode_value = lambda payload: self._resolved().decode_value(payload)
-        with contextlib.suppress(UnresolvedName):  # tried again at the first use
+        with contextlib.suppress(UnresolvedNameError):  # tried again at the first use
             self._wire()
 
     def _resolved(self) -> MethodType:
         try:
             self._wire()
-        except UnresolvedName as missing:
+        except UnresolvedNameError as missing:
             raise DeclarationError(
                 f"{self}: the annotation '{missing}' names nothing; define it in the module, "
                 "or import it there, and not under `if TYPE_CHECKING`"

@@ -2,7 +2,7 @@
 
 Rules:
     Every fault is a `DeclarationError` that names class, method, parameter, rule and remedy.
-    A name that cannot be found yet leaves as `UnresolvedName`; the caller tries again later.
+    A name that cannot be found yet leaves as `UnresolvedNameError`; the caller tries again later.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Final, get_origin
 
 import msgspec
 
-from denoagents.actor.annotation import Scope, UnresolvedName, annotations_of, type_text
+from denoagents.actor.annotation import Scope, UnresolvedNameError, annotations_of, type_text
 from denoagents.actor.codec import Codec, Payload, decoding_problem, encoding_problem, split_path
 from denoagents.actor.parameter import MISSING, check_default, find_type, plain_default
 from denoagents.errors import DeclarationError, EncodingError
@@ -161,13 +161,13 @@ class StateType:
     def _attach(self, codec: Codec) -> None:
         self._codec = codec
         self._decoders: dict[str, Callable[[Payload], Any]] = {}
-        with contextlib.suppress(UnresolvedName):  # tried again at the first use
+        with contextlib.suppress(UnresolvedNameError):  # tried again at the first use
             self._wire()
 
     def _resolved(self) -> dict[str, Callable[[Payload], Any]]:
         try:
             self._wire()
-        except UnresolvedName as missing:
+        except UnresolvedNameError as missing:
             raise DeclarationError(
                 f"{self.actor_type}: the annotation '{missing}' of its state names nothing; "
                 "define it in the module, or import it there, and not under `if TYPE_CHECKING`"

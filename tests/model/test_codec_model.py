@@ -8,25 +8,17 @@ import datetime as dt
 import inspect
 import tracemalloc
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import msgpack
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from stand_in import Actor
 
 from denoagents.actor.codec import decode_json_value, encode_json_arguments
-from denoagents.actor.declaration import ActorType, declare
 from denoagents.actor.method import MethodType
 from denoagents.errors import ArgumentsError, EncodingError, ReplyEncodingError
-
-
-class Actor:
-    __denoagents_actor__ = True
-    declared: ClassVar[ActorType]
-
-    def __init_subclass__(cls) -> None:
-        cls.declared = declare(cls)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,26 +9,18 @@ import enum
 import threading
 import uuid
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import msgspec
 import pytest
+from stand_in import Actor
 
 from denoagents.actor.codec import decode_json_value, encode_json_arguments
-from denoagents.actor.declaration import ActorType, declare
 from denoagents.actor.method import MethodType
 from denoagents.address import Address
 from denoagents.errors import ArgumentsError, EncodingError, ReplyEncodingError
 
 encode = msgspec.msgpack.encode
-
-
-class Actor:
-    __denoagents_actor__ = True
-    declared: ClassVar[ActorType]
-
-    def __init_subclass__(cls) -> None:
-        cls.declared = declare(cls)
 
 
 class Colour(enum.Enum):
@@ -44,11 +36,6 @@ class Point(msgspec.Struct):
 class Order:
     name: str
     items: list[Point] = field(default_factory=list)
-
-
-@dataclass
-class Team:
-    leader: Shop | None
 
 
 class Shop(Actor):
@@ -72,8 +59,6 @@ class Shop(Actor):
 
     async def visit(self, other: Shop | None, more: list[Shop]) -> Shop: ...
 
-    async def lead(self, team: Team) -> Team: ...
-
     async def when(self, at: dt.datetime, blob: bytes, ids: dict[int, uuid.UUID]) -> None: ...
 
 
@@ -85,7 +70,7 @@ def there_and_back(name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
     return method(name).decode_arguments(method(name).encode_arguments(args, kwargs))
 
 
-# --- arguments --------------------------------------------------------------------------------
+# --- arguments -------------------------------------------------------------------------------
 
 
 def test_arguments_are_an_array_in_the_order_of_declaration() -> None:
@@ -245,7 +230,7 @@ def test_enums_decimals_dates_literals_and_unions_are_typed() -> None:
     assert rich.decode_arguments(rich.encode_arguments(values)) == values
 
 
-# --- results ----------------------------------------------------------------------------------
+# --- results ---------------------------------------------------------------------------------
 
 
 def test_results_are_typed_by_the_annotation() -> None:
@@ -267,86 +252,7 @@ def test_a_result_that_cannot_be_sent_is_a_reply_encoding_error() -> None:
         method("add").encode_result(threading.Lock())
 
 
-# --- refs -------------------------------------------------------------------------------------
-
-
-class Ref:
-    def __init__(self, node: str, cls: type, address: Address) -> None:
-        self.node, self.cls, self.address = node, cls, address
-
-    @property
-    def __class__(self) -> Any:  # counts as the actor it stands for
-        return self.cls
-
-
-class NodeRefs:
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def address_of(self, value: object) -> Address | None:
-        return value.address if type(value) is Ref else None
-
-    def ref_to(self, cls: type, address: Address) -> object:
-        if address.type != cls.declared.name:  # type: ignore[attr-defined]
-            raise ValueError(f"{address.text} is no {cls.__name__}")
-        return Ref(self.name, cls, address)
-
-
-def test_refs_travel_and_belong_to_the_node_that_reads_them() -> None:
-    a, b = (Shop.declared.with_refs(NodeRefs(name)).method("visit") for name in "ab")
-    here = Ref("a", Shop, Address("Shop", "x"))
-    other, more = b.decode_arguments(a.encode_arguments((here, [here])))
-    assert (other.node, other.cls, other.address) == ("b", Shop, here.address)
-    assert more[0].node == "b"
-    assert b.decode_arguments(a.encode_arguments((None, []))) == (None, [])
-    assert a.decode_result(b.encode_result(other)).address == here.address
-
-
-def test_refs_travel_inside_dataclasses() -> None:
-    lead = Shop.declared.with_refs(NodeRefs("a")).method("lead")
-    here = Ref("a", Shop, Address("Shop", "x"))
-    (team,) = lead.decode_arguments(lead.encode_arguments((Team(here),)))  # type: ignore[arg-type]
-    assert team.leader.address == here.address
-
-
-def test_a_ref_where_anything_goes_arrives_as_an_address() -> None:
-    take = Shop.declared.with_refs(NodeRefs("a")).method("take")
-    payload = take.encode_arguments(([Ref("a", Shop, Address("Shop", "x"))],))
-    assert take.decode_arguments(payload) == ([Address("Shop", "x")],)
-
-
-def test_a_ref_to_another_type_is_an_arguments_error() -> None:
-    visit = Shop.declared.with_refs(NodeRefs("a")).method("visit")
-    payload = visit.encode_arguments((Ref("a", Rich, Address("Rich", "x")), []))
-    with pytest.raises(ArgumentsError, match="parameter 'other' is not valid: Rich/x is no Shop"):
-        visit.decode_arguments(payload)
-    with pytest.raises(ArgumentsError, match="parameter 'other' must be Shop, not int"):
-        visit.decode_arguments(encode([5, []]))
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"\xff", b"Shop", b"Shop/", b"Shop/%", b"Shop/" + b"x" * 5000]
-)
-def test_a_damaged_ref_is_an_arguments_error(data: bytes) -> None:
-    ref = msgspec.msgpack.Ext(1, data)
-    with pytest.raises(ArgumentsError, match=r"Shop\.visit: the payload is not valid"):
-        method("visit").decode_arguments(encode([ref, []]))
-    with pytest.raises(ArgumentsError, match=r"Shop\.take: the payload is not valid"):
-        method("take").decode_arguments(encode([ref]))
-
-
-def test_an_unknown_extension_is_an_arguments_error() -> None:
-    with pytest.raises(ArgumentsError, match="extension type 7 is unknown"):
-        method("take").decode_arguments(encode([msgspec.msgpack.Ext(7, b"x")]))
-
-
-def test_types_wired_to_a_node_share_the_declaration() -> None:
-    wired = Shop.declared.with_refs(NodeRefs("a"))
-    assert wired.signature() == Shop.declared.signature()
-    assert wired.method("add").function is Shop.add
-
-
-# --- the command line -------------------------------------------------------------------------
+# --- the command line ------------------------------------------------------------------------
 
 
 def test_json_arguments_are_checked_and_converted_by_the_receiver() -> None:

@@ -7,29 +7,13 @@ import functools
 import json
 import threading
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import pytest
+from stand_in import Actor
 
-from denoagents.actor.declaration import ActorType, declare, idempotent, uninterruptible
-from denoagents.errors import ArgumentsError, DeclarationError, EncodingError, UnknownMethodError
-
-if TYPE_CHECKING:
-    from decimal import Decimal
-
-
-class Actor:
-    """Stands in for the real one: declares its subclasses."""
-
-    __denoagents_actor__ = True
-    declared: ClassVar[ActorType]
-    context: Any
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        cls.declared = declare(cls)
-
-    async def on_start(self) -> None: ...
+from denoagents.actor.declaration import idempotent, uninterruptible
+from denoagents.errors import ArgumentsError, DeclarationError, UnknownMethodError
 
 
 @dataclasses.dataclass
@@ -96,7 +80,7 @@ def fault_of(
     return str(caught.value)
 
 
-# --- methods ----------------------------------------------------------------------------------
+# --- methods ---------------------------------------------------------------------------------
 
 
 def test_public_async_methods_are_the_interface() -> None:
@@ -262,7 +246,7 @@ def test_a_wrapped_method_keeps_its_own_signature() -> None:
     assert add.idempotent
 
 
-# --- names ------------------------------------------------------------------------------------
+# --- names -----------------------------------------------------------------------------------
 
 
 def test_the_type_is_named_as_the_class() -> None:
@@ -305,81 +289,7 @@ def test_state_asked_as_a_method_says_so() -> None:
         Counter.declared.method("total")
 
 
-# --- annotations found late, and found right --------------------------------------------------
-
-
-def test_a_class_may_name_itself_and_what_comes_later() -> None:
-    settle = Counter.declared.method("settle")
-    payload = settle.encode_arguments((Later(4),))
-    assert settle.decode_arguments(payload) == (Later(4),)
-    assert settle.decode_result(settle.encode_result([Later(1)])) == [Later(1)]
-    assert "Counter" in Counter.declared.method("merge").signature()["parameters"][0]["type"]
-
-
-def test_a_class_inside_a_function_sees_the_names_around_it() -> None:
-    @dataclasses.dataclass
-    class Local:
-        n: int
-
-    class User(Actor):
-        last: Local | None = None
-
-        async def take(self, item: Local) -> list[Local]: ...
-
-    take = User.declared.method("take")
-    assert take.decode_arguments(take.encode_arguments((Local(2),))) == (Local(2),)
-    assert not take.pending_text()
-
-
-def test_a_name_that_never_comes_is_told_at_the_first_use() -> None:
-    class Vague(Actor):
-        price: Decimal
-
-        async def buy(self, price: Decimal) -> None: ...
-
-    buy = Vague.declared.method("buy")
-    for _ in range(2):
-        with pytest.raises(
-            DeclarationError, match=r"Vague\.buy: the annotation 'Decimal' names no"
-        ):
-            buy.decode_arguments(b"\x91\x01")
-    with pytest.raises(DeclarationError, match="TYPE_CHECKING"):
-        buy.decode_result(b"\xc0")
-    with pytest.raises(DeclarationError, match="of its state"):
-        Vague.declared.decode_state(b"\x80")
-    assert Vague.declared.signature()["methods"]["buy"]["parameters"][0]["type"] == "Decimal"
-
-
-def test_a_name_found_late_is_held_to_the_rules() -> None:
-    class Owner(Actor):
-        async def take(self, item: Hidden) -> None: ...  # noqa: F821
-
-    globals()["Hidden"] = threading.Thread
-    try:
-        with pytest.raises(DeclarationError, match="no message can carry the type Thread"):
-            Owner.declared.method("take").decode_arguments(b"\x91\x01")
-    finally:
-        del globals()["Hidden"]
-
-
-def test_self_is_a_ref_to_the_own_type() -> None:
-    class Node(Actor):
-        async def next(self, after: Self | None) -> Self: ...
-
-    assert Node.declared.method("next").signature()["returns"] == "Node"
-
-
-def test_declaring_keeps_no_names_of_the_function_around_it() -> None:
-    huge = [0] * 10
-
-    class Small(Actor):
-        async def take(self, item: int) -> None: ...
-
-    assert huge
-    assert "huge" not in Small.declared.method("take")._scope.names
-
-
-# --- inheritance ------------------------------------------------------------------------------
+# --- inheritance -----------------------------------------------------------------------------
 
 
 def test_methods_and_fields_are_inherited_and_replaced() -> None:
@@ -425,89 +335,7 @@ def test_a_generic_actor_takes_anything_for_its_variable() -> None:
     assert put.decode_arguments(put.encode_arguments(("x",))) == ("x",)
 
 
-# --- state ------------------------------------------------------------------------------------
-
-
-def test_annotated_public_fields_are_the_state() -> None:
-    assert Counter.declared.state_fields == ("total", "seen", "home")
-
-
-def test_state_survives_as_bytes() -> None:
-    counter = Counter()
-    counter.total, counter.seen, counter.home = 7, ["a"], Place("Side", 2)
-    payload = Counter.declared.encode_state(counter)
-    assert Counter.declared.decode_state(payload) == {
-        "total": 7, "seen": ["a"], "home": Place("Side", 2),
-    }  # fmt: skip
-
-
-def test_mutable_defaults_are_copied_for_each_actor_and_plain_ones_are_not() -> None:
-    one, other = Counter(), Counter()
-    for instance in (one, other):
-        Counter.declared.fill_defaults(instance)
-    one.seen.append("x")
-    one.home.number = 9
-    assert (other.seen, other.home) == ([], Place("Main Street"))
-    assert (Counter.seen, Counter.home) == ([], Place("Main Street"))
-    assert set(vars(one)) == {"seen", "home"}
-
-
-def test_a_field_without_default_is_absent_until_it_is_set() -> None:
-    class Late(Actor):
-        name: str
-
-    late = Late()
-    assert Late.declared.decode_state(Late.declared.encode_state(late)) == {}
-    late.name = "x"
-    assert Late.declared.decode_state(Late.declared.encode_state(late)) == {"name": "x"}
-
-
-def test_state_of_another_version_of_the_class_reads_as_far_as_it_fits() -> None:
-    class Newer(Actor):
-        total: int = 0
-        added: str = "new"
-
-    counter = Counter()
-    payload = Counter.declared.encode_state(counter)
-    assert Newer.declared.decode_state(payload) == {"total": 0}
-
-
-def test_state_of_a_wrong_type_names_the_field() -> None:
-    with pytest.raises(EncodingError, match=r"Counter: the stored state 'seen\[0\]' must be str"):
-        Counter.declared.decode_state(b"\x81\xa4seen\x91\x01")
-    with pytest.raises(EncodingError, match="Counter: the stored state is damaged"):
-        Counter.declared.decode_state(b"\x81\xa4see")
-
-
-def test_state_that_cannot_be_kept_names_the_field() -> None:
-    counter = Counter()
-    counter.seen = [threading.Lock()]  # type: ignore[list-item]
-    with pytest.raises(EncodingError, match=r"Counter: the state field 'seen' \(list\)"):
-        Counter.declared.encode_state(counter)
-
-
-def test_a_default_of_the_state_must_fit_its_type() -> None:
-    fault = fault_of({"__annotations__": {"total": int}, "total": "0"})
-    assert "Wrong: the state field 'total': the default '0' must be int, not str" in fault
-
-
-def test_a_dataclass_field_as_default_is_told_the_plain_way() -> None:
-    body = {"__annotations__": {"items": list[str]}, "items": dataclasses.field()}
-    assert "`items: list[str] = []`" in fault_of(body)
-
-
-def test_a_field_cannot_be_a_method_too() -> None:
-    async def total(self) -> int: ...
-
-    assert "a state field and a method" in fault_of({"total": total}, bases=(Counter,))
-
-
-def test_a_field_of_an_unknown_type_is_refused() -> None:
-    fault = fault_of({"__annotations__": {"lock": threading.Thread}})
-    assert fault.startswith("Wrong: the state field 'lock': no message can carry the type Thread")
-
-
-# --- description ------------------------------------------------------------------------------
+# --- description -----------------------------------------------------------------------------
 
 
 def test_the_signature_is_json_and_tells_all() -> None:
