@@ -1,15 +1,16 @@
 """Token bucket in integer time: grants per message, names the exact wait, never drifts.
 
-Rules: the level is counted in parts of a token, `per_ns` parts each, so that a nanosecond adds exactly
-`rate` parts and nothing is ever rounded. The bucket reads no clock; time is passed in.
-A `now_ns` up to a second behind the newest one seen is disorder between callers: time stands still until it
-is caught up. One further behind is a clock that jumped: the bucket goes on from there, level unchanged.
+Rules: the level is counted in parts of a token, `per_ns` parts each, so that a nanosecond adds
+exactly `rate` parts and nothing is ever rounded. The bucket reads no clock; time is passed in.
+A `now_ns` up to a second behind the newest one seen is disorder between callers: time stands still
+until it is caught up. One further behind is a clock that jumped: the bucket goes on from there, its
+level unchanged.
 """
 
 from libc.stdint cimport int64_t
 
 cdef int64_t SECOND = 1_000_000_000
-cdef int64_t LIMIT = 9_000_000_000_000_000_000   # parts; below 2**63, so that sums of level and need fit
+cdef int64_t LIMIT = 9_000_000_000_000_000_000  # parts; below 2**63
 
 
 cdef class TokenBucket:

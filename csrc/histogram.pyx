@@ -2,7 +2,7 @@
 
 Rules: a value below 128 ns has a bucket of its own; above, a bucket is at most 1/64 of its values
 wide, and its middle at most 1/128 off. Values below 0 count as 0, values over 2**44 ns (4.9 hours)
-go into the last bucket. Merging adds buckets, so a quantile of merged histograms is one of all values.
+go into the last bucket. Merging adds buckets: a quantile of merged histograms is one of all values.
 Bytes: version, then varints: count, sum, least, most, and for each bucket in use its distance to
 the former one and its count. Foreign bytes give a consistent histogram or a ProtocolError.
 """
@@ -19,8 +19,8 @@ cdef extern from *:
         int octave;
         if (ns < 128) return (int)ns;
         if (ns >> 44) return 2495;
-        octave = 57 - __builtin_clzll(ns);                  /* 1 for 128..255 */
-        return (octave << 6) + (int)(ns >> octave);         /* its 64 buckets end at 128 + 64 * octave */
+        octave = 57 - __builtin_clzll(ns);              /* 1 for 128..255 */
+        return (octave << 6) + (int)(ns >> octave);     /* its buckets end at 128 + 64 * octave */
     }
     /* The least value of a bucket. */
     static inline uint64_t denoagents_bucket_floor(int bucket) {
@@ -129,7 +129,7 @@ cdef class Histogram:
         if not self.count:
             return 0
         rank = <uint64_t>(q * <double>self.count)
-        rank += rank < q * <double>self.count      # rounded up: the smallest value with q at or below it
+        rank += rank < q * <double>self.count   # rounded up
         if rank <= 1:
             return self.least
         if rank >= self.count:
@@ -140,7 +140,8 @@ cdef class Histogram:
                 break
         if bucket == TOTAL - 1:
             return self.most
-        middle = <int64_t>((denoagents_bucket_floor(bucket) + denoagents_bucket_floor(bucket + 1) - 1) // 2)
+        middle = <int64_t>denoagents_bucket_floor(bucket)
+        middle += (<int64_t>denoagents_bucket_floor(bucket + 1) - 1 - middle) // 2
         return max(self.least, min(self.most, middle))
 
     def count_at_most(self, int64_t ns) -> int:
@@ -261,7 +262,8 @@ cdef class Reader:
             seen != result.count
             or denoagents_bucket_of(result.least) != first
             or denoagents_bucket_of(result.most) != bucket
-            or not <object>result.least * result.count <= total <= <object>result.most * result.count
+            or total < result.count * <object>result.least
+            or total > result.count * <object>result.most
         ):
             raise ProtocolError("the numbers of a histogram contradict each other")
         result.sum_low = total & 0xFFFF_FFFF_FFFF_FFFF

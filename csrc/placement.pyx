@@ -1,9 +1,9 @@
 """Weighted rendezvous: gives each of 4096 slots its owner, alike on every platform.
 
 Each member draws a 64-bit number for each slot; the slot belongs to the member with the least
--log2(draw / 2**64) / weight (Schindelhauer and Schomaker, "Weighted distributed hash tables", 2005).
-Rules: integers only, since floating-point logarithms differ between C libraries; the result depends on
-names and weights, not on their order; a change of one member moves only the slots it wins or loses.
+-log2(draw / 2**64) / weight (Schindelhauer, Schomaker, "Weighted distributed hash tables", 2005).
+Rules: integers only, since floating-point logarithms differ between C libraries; the result depends
+on names and weights, not on their order; a change of one member moves only what it wins or loses.
 """
 
 from cpython cimport array
@@ -33,13 +33,13 @@ cdef extern from *:
         }
     }
 
-    /* -log2((draw + 1) / 2**64), 40 bits after the point, at least 1; between table entries a line. */
+    /* -log2((draw + 1) / 2**64), 40 bits after the point, at least 1; between entries a line. */
     static inline uint64_t denoagents_minus_log(const uint64_t *table, uint64_t draw) {
         int zeros;
         uint64_t mantissa, low, rest, log;
         if (draw == UINT64_MAX) return 1;
         zeros = __builtin_clzll(draw + 1);
-        mantissa = (draw + 1) << zeros << 1;              /* the bits after the leading one */
+        mantissa = (draw + 1) << zeros << 1;             /* the bits after the leading one */
         low = mantissa >> (64 - DENOAGENTS_LOG_BITS);
         rest = (mantissa << DENOAGENTS_LOG_BITS) >> 40;   /* 24 bits */
         log = table[low] + (((table[low + 1] - table[low]) * rest) >> 24);
@@ -89,8 +89,10 @@ def minus_log2(uint64_t draw) -> int:
     return denoagents_minus_log(LOGS, draw)
 
 
-cdef int choose(int count, const uint64_t* seeds, const uint64_t* weights, uint16_t* owners) noexcept nogil:
-    """Write the owner of every slot; members come in the order of their names, so the first wins a tie."""
+cdef void choose(
+    int count, const uint64_t* seeds, const uint64_t* weights, uint16_t* owners
+) noexcept nogil:
+    """Write the owner of every slot; members come in the order of names, the first wins a tie."""
     cdef int slot, member, best
     cdef uint64_t place, cost, best_cost
     for slot in range(4096):
@@ -104,7 +106,6 @@ cdef int choose(int count, const uint64_t* seeds, const uint64_t* weights, uint1
                 best = member
                 best_cost = cost
         owners[slot] = <uint16_t>best
-    return 0
 
 
 def assign(list names, list weights) -> array.array:

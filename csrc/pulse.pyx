@@ -1,9 +1,9 @@
-"""The beating thread and the watch over the running turn, as seen from Python and the native runtime.
+"""The beating thread and the watch over the running turn, for Python and the native runtime.
 
-Rules: `Watch.begin` and `end` are called by the loop's thread alone, around every step of a turn, properly
-nested. `Pulse.tick` is called by the same thread every 50 to 100 ms. `lease_until_ns` may be read from
-any thread; a node whose clock is past it starts no turn. Without a broker the lease never ends.
-The thread itself is csrc/pulse.h; it never touches a Python object.
+Rules: `Watch.begin` and `end` are called by the loop's thread alone, around every step of a turn,
+properly nested. `Pulse.tick` is called by the same thread every 50 to 100 ms. `lease_until_ns` may
+be read from any thread; a node whose clock is past it starts no turn. Without a broker the lease
+never ends. The thread itself is csrc/pulse.h; it never touches a Python object.
 """
 
 import atexit
@@ -13,7 +13,7 @@ import struct
 from cpython.exc cimport PyErr_Clear
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from denoagents.envelope import MAGIC, WIRE_VERSION, PacketKind
 
@@ -104,7 +104,7 @@ cdef class Watch:
         cdef Py_ssize_t actor_size = 0, method_size = 0
         cdef const char* actor = PyUnicode_AsUTF8AndSize(actor_text, &actor_size)
         cdef const char* method = PyUnicode_AsUTF8AndSize(method_name, &method_size)
-        if actor == NULL or method == NULL:         # lone surrogates: a nameless turn is watched, too
+        if actor == NULL or method == NULL:     # lone surrogates: it is watched without its name
             PyErr_Clear()
             actor_size = method_size = 0
         watch_begin(<watch_t*>self.word, actor, actor_size, method, method_size, now)
@@ -157,8 +157,9 @@ cdef class Pulse:
                 f"replace_after_ns ({replace_after_ns}) must be greater than stop_after_ns"
                 f" ({stop_after_ns}): a node stops before another takes its place"
             )
-        state.beat_ns, state.stop_after_ns, state.replace_after_ns = beat_ns, stop_after_ns, replace_after_ns
-        state.block_limit_ns, state.tick_ns, state.turn_limit_ns = block_limit_ns, tick_ns, turn_limit_ns
+        state.beat_ns, state.tick_ns = beat_ns, tick_ns
+        state.stop_after_ns, state.replace_after_ns = stop_after_ns, replace_after_ns
+        state.block_limit_ns, state.turn_limit_ns = block_limit_ns, turn_limit_ns
         state.ends_process = ends_process
         state.magic, state.wire_version = MAGIC, WIRE_VERSION
         state.beat_kind, state.answer_kind = PacketKind.BEAT, PacketKind.BEAT_ANSWER
@@ -183,7 +184,9 @@ cdef class Pulse:
                 os.close(fd)
         state.wake_read = state.wake_write = state.report_write = self.report_fd = -1
 
-    def start(self, str endpoint, uint64_t incarnation=0, *, str library=None, size_t context=0) -> None:
+    def start(
+        self, str endpoint, uint64_t incarnation=0, *, str library=None, size_t context=0
+    ) -> None:
         cdef pulse_t* state = <pulse_t*>self.state
         if state.is_running:
             raise RuntimeError("the pulse beats already; stop it first")
@@ -201,7 +204,7 @@ cdef class Pulse:
         for fd in (state.wake_read, state.wake_write, state.report_write):
             os.set_blocking(fd, False)
         if pulse_start(state):
-            raise RuntimeError("the system has no thread left for the pulse; raise the limit (ulimit -u)")
+            raise RuntimeError("no thread left for the pulse; raise the limit (ulimit -u)")
         atexit.register(self.stop)
 
     cdef int aim(self, str endpoint, str library) except -1:
@@ -217,7 +220,10 @@ cdef class Pulse:
             raise ValueError(f"the broker's endpoint is too long: {endpoint!r}")
         path = library or libzmq_path()
         if denoagents_zmq_open(path.encode(), &state.zmq):
-            raise ImportError(f"{path} offers no libzmq 4; install pyzmq from a wheel: pip install pyzmq")
+            raise ImportError(
+                f"{path} offers no libzmq 4; install pyzmq from a wheel: "
+                "pip install --only-binary :all: pyzmq"
+            )
         memcpy(state.endpoint, <char*>whole, len(whole) + 1)
         memcpy(state.host, <char*>host, len(host) + 1)
         memcpy(state.port, <char*>port, len(port) + 1)

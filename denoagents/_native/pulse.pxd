@@ -10,9 +10,9 @@ cdef class Watch:
 
 cdef class Pulse:
     cdef void* state                    # pulse_t of csrc/pulse.h; owned, freed in __dealloc__
-    cdef int64_t* lease                 # lease_until_ns: written by the thread, one aligned word, valid while this object lives
+    cdef int64_t* lease                 # &lease_until_ns: the thread writes, valid while this lives
     cdef readonly Watch watch
-    cdef readonly int report_fd         # the thread's reports of blocking turns; -1 while it does not run
+    cdef readonly int report_fd         # reports of blocking turns; -1 until it has run
 
     cdef int tick_at(self, int64_t now) noexcept nogil
     cdef bint is_leased(self, int64_t now) noexcept nogil
