@@ -86,7 +86,7 @@ class Acceptance:
     def _other(self, link: Link, packet: Packet) -> None:
         kind = packet.kind
         if kind in (PacketKind.ACK, PacketKind.PING, PacketKind.GOODBYE):
-            link.free(packet.ack)
+            link.hear(packet)
         if kind == PacketKind.PING:
             is_idle = packet.flags & REST and not link.session.retained
             may_rest = is_idle and self._around.events.may_rest(link)

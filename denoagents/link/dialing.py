@@ -167,14 +167,14 @@ class Dialing:
         elif link.state != "up":
             return
         elif kind == PacketKind.ACK:
-            link.free(packet.ack)
+            link.hear(packet)
             if packet.flags & REST:
                 self._rest()
         elif kind == PacketKind.PING:
-            link.free(packet.ack)
+            link.hear(packet)
             link.acknowledge()
         elif kind == PacketKind.GOODBYE:
-            link.free(packet.ack)
+            link.hear(packet)
             link.finish("goodbye")
         else:  # WHO, junk, and what no acceptor says
             self.again()

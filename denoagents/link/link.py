@@ -19,7 +19,7 @@ from denoagents.errors import DenoagentsError, LinkLost, PayloadTooLargeError, P
 from denoagents.link.compression import FLAGS_MASK, NUMBERS, compress, decompress
 from denoagents.link.debts import Debts
 from denoagents.link.handshake import Identity, Peer
-from denoagents.link.session import Batch, Session
+from denoagents.link.session import Batch, GapError, Session
 from denoagents.link.settings import Algorithm, LinkSettings
 from denoagents.link.statistics import LinkStatistics, State
 from denoagents.link.transport import Put
@@ -29,7 +29,7 @@ ACK_NOW = 0x80
 REST = 0x40
 """Flag of a PING: may this idle link end? Of an ACK: yes."""
 
-_DATA = int(PacketKind.DATA)
+_DATA, _GOODBYE = int(PacketKind.DATA), int(PacketKind.GOODBYE)
 
 
 class MeshEvents(Protocol):
@@ -281,16 +281,22 @@ class Link:
         self.idle_ticks = 0
         around.events.batch(self, body, count, packet.now_ns, packet.placement_version)
 
-    def free(self, ack: int) -> None:
-        """The peer acknowledges everything up to `ack`; raises `ProtocolError`."""
-        if ack > self.session.acknowledged:
-            self._free(self.session.acknowledge(ack))
+    def hear(self, packet: Packet) -> None:
+        """A packet that is no batch: it acknowledges, and says how many batches came before it.
+
+        Raises: `GapError`, `ProtocolError`.
+        """
+        session = self.session
+        if packet.ack > session.acknowledged:
+            self._free(session.acknowledge(packet.ack))
+        if packet.seq > session.accepted and packet.kind != _GOODBYE:
+            raise GapError(f"{packet.seq} batches were sent, {session.accepted} came")
 
     def acknowledge(self) -> None:
         self.say(PacketKind.ACK)
 
     def say(self, kind: PacketKind, flags: int = 0, body: bytes = b"") -> None:
-        """Send a packet that is no batch; it carries the acknowledgement."""
+        """Send a packet that is no batch; it acknowledges, and says how many batches were sent."""
         if self._put is None:
             return
         around, session = self._around, self.session
@@ -298,7 +304,7 @@ class Link:
             self._route,
             kind,
             flags,
-            0,
+            session.sent,
             session.accepted,
             around.clock.now_ns(),
             around.placement_version,
