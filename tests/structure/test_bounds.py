@@ -118,7 +118,7 @@ def test_the_table_names_only_what_exists():
 
 
 def test_the_owners_exist():
-    text = "\n".join((ROOT / file).read_text() for file in BOUNDS)
+    text = "\n".join((ROOT / file).read_text() for file in BOUNDS if (ROOT / file).exists())
     unknown = [
         f"{file} {name}: {owner}"
         for file, names in BOUNDS.items()

@@ -2,8 +2,8 @@
 
 A room is a folder or a file of denoagents/. It imports only from rooms on floors below its own;
 typing-only imports and imports inside functions count. Needs that point upward go through a
-`Protocol` declared below and handed in by constructor. On the ground words build on words, and under
-the roof commands on configuration: a room there may import those that the table names before it.
+`Protocol` declared below and handed in by constructor. On the ground words build on words, and at
+the roof commands on configuration: a room there may import those that the table names first.
 """
 
 import ast
