@@ -56,6 +56,11 @@ cdef Turn turn_of_context():
     return <Turn> turn
 
 
+def in_turn() -> bool:
+    """Whether the caller runs inside an actor's turn."""
+    return turn_of_context() is not None
+
+
 cdef class Ref:
     """Stands for an actor wherever it lives; its methods make calls."""
 
@@ -139,6 +144,22 @@ cdef class BoundMethod:
         call.target, call.ref, call.arguments, call.keywords = self, self.ref, args, kwargs
         return call
 
+    @property
+    def router(self):
+        return self.ref.router
+
+    @property
+    def address(self) -> str:
+        return self.ref.address
+
+    @property
+    def priority(self) -> int:
+        return self.ref.priority
+
+    @property
+    def timeout_ns(self) -> int:
+        return self.ref.timeout_ns
+
     def __repr__(self):
         return f"<BoundMethod {self.ref.address}.{self.method.name}>"
 
@@ -177,11 +198,13 @@ cdef Destination begin(BoundMethod target, Ref ref, tuple args, dict kwargs, Rep
         if turn is not None and turn.envelope is not None:
             priority = turn.envelope.priority
     deadline = now + (ref.timeout_ns or <int64_t> router.timeouts_ns[priority])
-    if flags and turn is not None and turn.envelope is not None and turn.envelope.deadline_ns:
-        deadline = min(deadline, turn.envelope.deadline_ns)
+    if flags:
+        if reply.deadline_ns:
+            deadline = reply.deadline_ns
+        elif turn is not None and turn.envelope is not None and turn.envelope.deadline_ns:
+            deadline = min(deadline, turn.envelope.deadline_ns)
         if deadline <= now:
             raise ExpiredError(f"the deadline passed before {ref.address}.{method.name} was asked")
-    if reply is not None:
         reply.deadline_ns = deadline
     destination = ref.route()
     if destination is router.here:
@@ -230,9 +253,25 @@ cdef Destination begin(BoundMethod target, Ref ref, tuple args, dict kwargs, Rep
     return destination
 
 
+def bound(Ref ref not None, method) -> BoundMethod:
+    """The method of a ref whose class does not have it (refs by address)."""
+    cdef BoundMethod made = BoundMethod.__new__(BoundMethod)
+    made.ref, made.method = ref, method
+    return made
+
+
 def open_stream(BoundMethod target not None, tuple args, dict kwargs, ReplyTo reply not None):
     """Send the request of a stream whose items `reply` takes."""
     return begin(target, choose(target.ref, reply), args, kwargs, reply, WANTS_REPLY | STREAMS)
+
+
+cpdef object admit(Router router, Ref ref, ReplyTo reply):
+    """Let an external request through the edge: a future to wait for, or None when it may go at once."""
+    cdef int priority = 1 if ref.priority < 0 else ref.priority
+    reply.deadline_ns = router.runtime.clock.now() + (
+        ref.timeout_ns or <int64_t> router.timeouts_ns[priority]
+    )
+    return router.admission.enter(priority, reply.deadline_ns)
 
 
 cdef Ref choose(Ref ref, object request):
@@ -268,7 +307,7 @@ cdef class Call(ReplyTo):
         if self.state == UNSENT:
             self.state = ADMITTED
             if router.admission is not None and turn_of_context() is None:
-                waiter = router.admission.enter(self.ref.priority, self.ref.timeout_ns)
+                waiter = admit(router, self.ref, self)
                 if waiter is not None:
                     self.waiter = waiter
                     waiter._asyncio_future_blocking = True
@@ -394,22 +433,19 @@ cdef class Call(ReplyTo):
         return self
 
     @property
-    def request(self):
-        """(target, arguments, keywords), to ask again."""
-        return self.target, self.arguments, self.keywords
-
-    @property
     def is_idempotent(self) -> bool:
         return self.target.method.idempotent
 
     def again(self) -> bool:
-        """Send the request once more, to whoever owns the actor now; false when it was answered meanwhile."""
-        if self.state != WAITING:
+        """Send the request once more, to whoever owns the actor now; false when that cannot be."""
+        if self.state != WAITING or self.is_repeated:
             return False
-        self.ref.router.deadlines.discard(self)
+        self.is_repeated = True
         self.place = None
-        deadline = self.deadline_ns
-        begin_again(self, deadline)
+        try:
+            begin(self.target, self.ref, self.arguments, self.keywords, self, WANTS_REPLY)
+        except DenoagentsError as error:
+            self.settle(FAILED, error)
         return True
 
     def __del__(self):
@@ -423,17 +459,3 @@ cdef class Call(ReplyTo):
 
 
 Coroutine.register(Call)
-
-
-cdef int begin_again(Call call, int64_t deadline) except -1:
-    cdef Router router = call.ref.router
-    cdef Ref ref = call.ref
-    cdef int64_t left = deadline - router.runtime.clock.now()
-    if left <= 0:
-        call.settle(FAILED, ExpiredError("the deadline passed before the request could be sent again"))
-        return 0
-    call.ref = <Ref> ref.with_options(left)
-    begin(call.target, call.ref, call.arguments, call.keywords, call, WANTS_REPLY)
-    if call.state == WAITING:
-        router.deadlines.add(call)
-    return 0

@@ -15,6 +15,8 @@ Rules:
     with `ProtocolError`, and the node ends the link.
 """
 
+from collections import deque
+
 import msgpack
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
@@ -32,11 +34,9 @@ from denoagents._native.runtime cimport STOPPED, Cell
 from denoagents.errors import (
     DenoagentsError,
     EncodingError,
-    OutcomeUnknownError,
     PayloadTooLargeError,
     ProtocolError,
     from_wire,
-    to_wire,
 )
 
 cdef int BATCH_MESSAGES = 100            # plan 1.9
@@ -144,7 +144,14 @@ cdef class Cursor:
 
 
 cdef class RemoteReply(ReplyTo):
-    """Carries the outcome of a request back to the peer that asked."""
+    """Carries the outcome of a request back to the peer that asked; also of one that was sent on."""
+
+    def bind(self, method, Envelope envelope not None) -> None:
+        self.method, self.envelope, self.place = method, envelope, None
+
+    @property
+    def is_idempotent(self) -> bool:
+        return False
 
     cpdef object resolve(self, object value):
         try:
@@ -156,26 +163,26 @@ cdef class RemoteReply(ReplyTo):
         return self.resolve_payload(payload)
 
     cpdef object resolve_payload(self, object payload):
-        self.peer.incoming.pop(self.number, None)
-        self.peer.answer(REPLY, self.number, payload)
+        self.peer.incoming.pop(self.origin, None)
+        self.peer.answer(REPLY, self.origin, payload)
 
     cpdef object reject(self, object error):
-        self.peer.incoming.pop(self.number, None)
-        self.peer.answer(ERROR, self.number, msgpack.packb(self.peer.router.directory.describe(error)))
+        self.peer.incoming.pop(self.origin, None)
+        self.peer.answer(ERROR, self.origin, msgpack.packb(self.peer.router.directory.describe(error)))
 
     cpdef object item_payload(self, object payload):
-        self.peer.answer(ITEM, self.number, payload)
+        self.peer.answer(ITEM, self.origin, payload)
 
     cpdef object end(self):
-        self.peer.incoming.pop(self.number, None)
-        self.peer.signal(END, self.number)
+        self.peer.incoming.pop(self.origin, None)
+        self.peer.signal(END, self.origin)
 
     def send_item(self, value) -> int:
         """Send one item of a stream; what it costs of the reader's credit."""
         payload = self.method.encode_result(value)
         if len(payload) > self.peer.router.max_payload:
             raise PayloadTooLargeError(len(payload), self.peer.router.max_payload)
-        self.peer.answer(ITEM, self.number, payload)
+        self.peer.answer(ITEM, self.origin, payload)
         self.credit -= len(payload) + 16
         return self.credit
 
@@ -184,6 +191,9 @@ cdef class RemoteReply(ReplyTo):
         return self.credit_waiter
 
     def grant(self, int64_t units) -> None:
+        if isinstance(self.place, Peer):
+            (<Peer> self.place).grant(self.number, units)
+            return
         self.credit += units
         if self.credit > 0 and self.credit_waiter is not None and not self.credit_waiter.done():
             self.credit_waiter.set_result(None)
@@ -192,14 +202,15 @@ cdef class RemoteReply(ReplyTo):
 cdef class Peer(Destination):
     """One link's batch under way, its name tables and its open requests in both directions."""
 
-    def __init__(self, Router router not None, link):
-        self.router, self.link = router, link
+    def __init__(self, Router router not None, link=None, str node_name="", uint64_t incarnation=0):
+        self.router, self.link, self.node_name, self.incarnation = router, link, node_name, incarnation
         self.batch = Batch()
         self.credit_waiters = []
         self.names_out, self.names_in, self.cells_in = {}, [], []
         self.pending, self.incoming = {}, {}
         self.paused, self.pausing = {}, set()
-        self.held = router.parking(f"the link is down: {link!r}")
+        self.batches = deque()
+        self.held = router.parking(f"there is no link to {node_name or 'the peer'} yet")
 
     # --- out ----------------------------------------------------------------------------------
 
@@ -234,7 +245,13 @@ cdef class Peer(Destination):
         cdef bytes chain_bytes = None
         cdef Batch batch = self.batch
         cdef Parking parked
+        if self.over:
+            return self.router.unplaced.transmit(
+                kind, target, method, number, priority, deadline_ns, chain, trace, payload, reply
+            )
         if self.held is not None:
+            if self.link is None:
+                self.router.directory.dial(self)
             return (<Parking> self.held).transmit(
                 kind, target, method, number, priority, deadline_ns, chain, trace, payload, reply
             )
@@ -339,17 +356,18 @@ cdef class Peer(Destination):
         if batch.size == 0:
             return
         body = PyBytes_FromStringAndSize(batch.data, batch.size)
-        count = self.count
+        count, records = self.count, self.records
         batch.size = 0
         self.count = self.records = 0
         if batch.room > 4 * BATCH_BYTES:
             free(batch.data)
             batch.data, batch.room = NULL, 0
-        if self.over:
+        if self.over or self.link is None:
             self.router.books.retained -= count
             self.router.books.unknown += count
             return
-        self.link.send(body, count)
+        self.batches.append((records, count))
+        self.link.send(body, records)
         self.blocked = self.link.credit_bytes <= 0
 
     def unblock(self) -> None:
@@ -374,24 +392,92 @@ cdef class Peer(Destination):
             self.held = None
             parked.replay()
 
-    def end(self) -> tuple:
-        """The link is over: (parked messages to route anew, requests whose outcome is unknown)."""
+    def accepted(self, int records) -> None:
+        """The peer has taken responsibility for its next `records` records."""
+        cdef int64_t messages = 0
+        while records > 0 and self.batches:
+            part, count = self.batches.popleft()
+            records -= part
+            messages += count
+        self.router.books.retained -= messages
+        self.router.books.acknowledged += messages
+        if self.blocked and self.link.credit_bytes > 0:
+            self.unblock()
+
+    def detach(self, reason) -> list:
+        """The link is over: requests whose outcome is unknown. What was parked stays; names start anew."""
         cdef RemoteReply incoming
-        cdef Parking parking
-        self.over = True
-        parked = [] if self.held is None else [self.held]
-        parked.extend(self.paused.values())
-        self.held = None
-        self.paused = {}
         self.flush()
+        if self.held is None and not self.over:
+            self.held = self.router.parking(reason)
+        messages = sum([count for _, count in self.batches])
+        self.router.books.retained -= messages
+        self.router.books.unknown += messages
+        self.batches.clear()
+        self.link = None
+        self.names_out, self.names_in, self.cells_in = {}, [], []
+        paused, self.paused = self.paused, {}
+        self.pausing = set()
+        for parking in paused.values():
+            parking.replay()
         self.unblock()
         requests, self.pending = list(self.pending.values()), {}
-        for incoming in list(self.incoming.values()):
+        served, self.incoming = list(self.incoming.values()), {}
+        for incoming in served:
             if incoming.envelope is not None:
                 self.router.runtime.cancel(incoming.envelope)
-            incoming.grant(1 << 62)
-        self.incoming = {}
-        return parked, requests
+            elif incoming.place is not None:
+                (<Destination> incoming.place).withdraw(incoming)
+            if incoming.place is None:
+                incoming.grant(1 << 60)
+        return requests
+
+    def end(self, reason) -> list:
+        """The peer's process is over: requests whose outcome is unknown. What was parked is routed anew."""
+        cdef Parking parked
+        requests = self.detach(reason)
+        self.over = True
+        parked, self.held = <Parking> self.held, None
+        if parked is not None:
+            parked.replay()
+        return requests
+
+    def reroute(self) -> None:
+        """Slots have changed hands: give everything parked another look."""
+        cdef Parking parked = <Parking> self.held
+        if parked is not None:
+            parked.replay()
+        for parking in list(self.paused.values()):
+            parking.replay()
+
+    def relay(self, RemoteReply reply not None, uint64_t origin) -> None:
+        """A request of this peer is being sent on; its cancel and its credit must follow."""
+        self.incoming[origin] = reply
+
+    def expect(self, ReplyTo reply not None) -> int:
+        """Register a request that went to the peer inside a control message; its number."""
+        cdef uint64_t number = self.router.next_number()
+        reply.number = number
+        reply.place = self
+        self.pending[number] = reply
+        return number
+
+    def adopt(self, Cell cell not None, str method_name, payload, int64_t deadline_ns, int priority,
+              int kind, uint64_t number, chain, trace) -> Envelope:
+        """A message that came inside a control message, ready for a mailbox; its outcome goes to this peer."""
+        cdef Envelope envelope = Envelope.__new__(Envelope)
+        cdef RemoteReply reply
+        envelope.method = cell.type.method(method_name)
+        envelope.payload, envelope.deadline_ns, envelope.priority = payload, deadline_ns, priority
+        envelope.chain, envelope.trace = chain, trace
+        if kind != TELL:
+            reply = RemoteReply()
+            reply.peer, reply.origin, reply.deadline_ns = self, number, deadline_ns
+            reply.method, reply.envelope = envelope.method, envelope
+            reply.credit = STREAM_CREDIT
+            envelope.reply, envelope.flags = reply, WANTS_REPLY | (STREAMS if kind == STREAM else 0)
+            self.incoming[number] = reply
+        return envelope
 
     # --- in -----------------------------------------------------------------------------------
 
@@ -509,7 +595,7 @@ cdef class Peer(Destination):
         method_name = <str> self.names_in[method_number - 1]
         if kind != TELL:
             reply = RemoteReply()
-            reply.peer, reply.number, reply.deadline_ns = self, number, deadline
+            reply.peer, reply.origin, reply.deadline_ns = self, number, deadline
             if kind == STREAM:
                 reply.credit = STREAM_CREDIT
         cell = <Cell> self.cells_in[target - 1]
@@ -565,6 +651,11 @@ cdef class Peer(Destination):
             reply.reject(error)
 
     @property
+    def is_quiet(self) -> bool:
+        """Whether no request is open in either direction."""
+        return not self.pending and not self.incoming and self.batch.size == 0
+
+    @property
     def open_requests(self) -> int:
         return len(self.pending)
 
@@ -574,6 +665,32 @@ cdef class Peer(Destination):
 
     def __repr__(self):
         return f"<Peer {self.node_name} pending={len(self.pending)} serving={len(self.incoming)}>"
+
+
+def encode_control(bytes payload not None) -> bytes:
+    """A batch with one control message, for nodes without actors (the broker)."""
+    cdef Batch batch = Batch()
+    batch.put_byte(CONTROL)
+    batch.put_varint(0)
+    batch.put_sized(payload)
+    return PyBytes_FromStringAndSize(batch.data, batch.size)
+
+
+def decode_control(body) -> list:
+    """The control messages of a batch that may have nothing else; raises ProtocolError."""
+    cdef const unsigned char[::1] view = body
+    cdef Cursor cursor = Cursor()
+    messages = []
+    if view.shape[0] == 0:
+        return messages
+    cursor.data, cursor.size = &view[0], view.shape[0]
+    while cursor.at < cursor.size:
+        kind = cursor.byte()
+        if kind != CONTROL:
+            raise ProtocolError(f"a control message was expected, not a record of kind {kind}")
+        cursor.varint()
+        messages.append(cursor.sized())
+    return messages
 
 
 cdef str decode_text(bytes data):

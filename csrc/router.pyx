@@ -102,6 +102,10 @@ cdef class Parking(Destination):
             count += 1
         return count
 
+    def is_used_by(self, tables) -> bool:
+        """Whether a slot of `tables` still leads here, or something waits here."""
+        return bool(self.entries) or any(self in (<SlotTable> table).owners for table in tables)
+
     def __len__(self):
         return len(self.entries)
 
@@ -158,6 +162,11 @@ cdef class Router:
             return self.unplaced
         return <Destination> table.owners[slot]
 
+    def slot_at(self, str address) -> int:
+        """The slot of the actor at `address`."""
+        type_name, key, _ = split(address)
+        return self.slot_of(type_name, key)
+
     def destination(self, str address):
         """Where messages for `address` go now."""
         type_name, key, pinned = split(address)
@@ -194,6 +203,42 @@ cdef class Router:
 
     def parking(self, reason) -> Parking:
         return Parking(self, reason)
+
+    def is_here(self, str address) -> bool:
+        """Whether messages for `address` belong in this process."""
+        return self.destination(address) is self.here or self.runtime.cells.get(address) is not None and "/~" in address
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.runtime.stopped
+
+    def forward(
+        self, peer, kind, address, method, number, priority, deadline, chain, trace, payload, ReplyTo reply,
+    ) -> None:
+        """Send a message that came for a former owner on; its outcome travels back the same way."""
+        cdef Destination destination = self.destination(address)
+        cdef uint64_t own = self.next_number()
+        self.books.accepted += 1
+        self.books.moved += 1
+        self.books.sent += 1
+        self.books.retained += 1
+        if reply is not None:
+            peer.relay(reply, number)
+            reply.number = own
+        try:
+            destination.transmit(kind, address, method, own, priority, deadline, chain, trace, payload, reply)
+        except DenoagentsError as error:
+            self.books.retained -= 1
+            self.books.sender_refused += 1
+            if reply is not None:
+                reply.reject(error)
+
+    def add_deadline(self, ReplyTo reply not None) -> None:
+        if reply.deadline_ns:
+            self.deadlines.add(reply)
+
+    def discard_deadline(self, ReplyTo reply not None) -> None:
+        self.deadlines.discard(reply)
 
     # --- sending ------------------------------------------------------------------------------
 

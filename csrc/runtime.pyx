@@ -189,6 +189,10 @@ cdef class Runtime:
         """Start turns only while the lease that `pulse` renews is valid."""
         self.pulse, self.lease = pulse, pulse.lease
 
+    def lend_word(self, owner, size_t address) -> None:
+        """The same, with an int64 at `address` that `owner` keeps alive (the simulator)."""
+        self.pulse, self.lease, self.lease_owner = None, <int64_t*> address, owner
+
     cdef bint leased(self) noexcept:
         return not self.stopped and (self.lease == NULL or self.clock.now() < self.lease[0])
 
@@ -483,11 +487,8 @@ cdef class Runtime:
         cdef int status = FAILED
         cdef PyObject* result = NULL
         cdef object value = None, failure = None, token
-        cdef Turn outer = self.stepping
-        self.stepping = turn
-        turn.step_ns = self.clock.now()
         PyContext_Enter(turn.context)
-        self.watch.begin(turn.cell.address, turn.label, turn.step_ns)
+        self.watch.begin(turn.cell.address, turn.label, self.clock.now())
         try:
             if not turn.begun:
                 turn.begun = True
@@ -506,11 +507,7 @@ cdef class Runtime:
             status = FAILED
             failure = raised
         PyContext_Exit(turn.context)
-        self.stepping = outer
-        if outer is None:
-            self.watch.end()
-        else:
-            self.watch.begin(outer.cell.address, outer.label, outer.step_ns)
+        self.watch.end()
         if status == YIELDED:
             turn.yielded = value
         else:
@@ -531,7 +528,9 @@ cdef class Runtime:
             self.books.running -= 1
             if error is None:
                 self.books.handled += 1
-                if envelope.reply is not None:
+                if envelope.flags & STREAMS:
+                    envelope.reply.end()
+                elif envelope.reply is not None:
                     envelope.reply.resolve(value)
             elif turn.cancelled and isinstance(error, CancelledError):
                 self.books.cancelled += 1
@@ -542,6 +541,8 @@ cdef class Runtime:
                 if envelope.reply is not None:
                     envelope.reply.reject(error)
                 self.guardian.failed(cell, turn, error)
+            if cell.state == STOPPING or cell.held:
+                self.guardian.ended_turn(cell)
         if (
             cell is not self.serving and cell.turn is None and not cell.queued and not cell.held
             and cell.state < STOPPING and cell.mailbox is not None and cell.mailbox.held
@@ -607,6 +608,16 @@ cdef class Runtime:
         self.books.waiting -= len(taken)
         self.books.moved += len(taken)
         return taken
+
+    def put_back(self, Cell cell not None, Envelope envelope not None) -> None:
+        """Let a message that was taken out wait again, behind what waits already."""
+        if cell.mailbox is None:
+            cell.mailbox = Mailbox()
+        envelope.cell = cell
+        cell.mailbox.push(envelope)
+        self.books.waiting += 1
+        if cell.turn is None and not cell.queued and not cell.held and cell.state != STARTING:
+            self.enqueue(cell)
 
     def remove(self, Cell cell not None) -> None:
         """Forget a stopped (or handed-over) cell."""

@@ -3,6 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from denoagents.actor.actor import Actor as Actor
+    from denoagents.actor.declaration import idempotent as idempotent
+    from denoagents.actor.declaration import uninterruptible as uninterruptible
+    from denoagents.actor.reference import options as options
+    from denoagents.actor.reference import tell as tell
+    from denoagents.actor.supervision import Supervision as Supervision
     from denoagents.errors import DenoagentsError as DenoagentsError
     from denoagents.errors import OutcomeUnknownError as OutcomeUnknownError
     from denoagents.errors import Overloaded as Overloaded
@@ -10,10 +16,20 @@ if TYPE_CHECKING:
     from denoagents.errors import RemoteError as RemoteError
     from denoagents.errors import RequestTimeoutError as RequestTimeoutError
     from denoagents.errors import UsageError as UsageError
+    from denoagents.node.node import Node as Node
+    from denoagents.node.settings import NodeSettings as NodeSettings
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Actor": "denoagents.actor.actor",
+    "Node": "denoagents.node.node",
+    "NodeSettings": "denoagents.node.settings",
+    "Supervision": "denoagents.actor.supervision",
+    "idempotent": "denoagents.actor.declaration",
+    "options": "denoagents.actor.reference",
+    "tell": "denoagents.actor.reference",
+    "uninterruptible": "denoagents.actor.declaration",
     "DenoagentsError": "denoagents.errors",
     "OutcomeUnknownError": "denoagents.errors",
     "Overloaded": "denoagents.errors",

@@ -32,9 +32,14 @@ cdef class Call(ReplyTo):
     cdef tuple arguments
     cdef dict keywords
     cdef uint8_t state
+    cdef bint is_repeated
     cdef object value                    # the result, or the error
     cdef object waiter                   # Future
     cdef object member                   # of a pool: whom to tell that the request is over
 
     cdef object step(self)
     cdef int settle(self, uint8_t state, object value) except -1
+
+
+cpdef object admit(Router router, Ref ref, ReplyTo reply)
+cpdef object tell(target, args, kwargs)

@@ -20,7 +20,8 @@ cdef class Batch:
 
 cdef class Peer(Destination):
     cdef readonly Router router
-    cdef readonly object link            # denoagents.link.mesh.Link
+    cdef public object link              # denoagents.link.link.Link, or None until it is dialed
+    cdef object batches                  # deque of (records, messages): sent, not yet accepted
     cdef public str node_name            # of the node at the other end
     cdef public uint64_t incarnation
     cdef Batch batch
@@ -48,6 +49,7 @@ cdef class Peer(Destination):
 
 cdef class RemoteReply(ReplyTo):
     cdef readonly Peer peer
+    cdef readonly uint64_t origin        # the number at the asker; `number` is that of a request sent on
     cdef object method
     cdef Envelope envelope
     cdef object credit_waiter

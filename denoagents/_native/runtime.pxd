@@ -40,7 +40,6 @@ cdef class Turn:
     cdef object yielded                  # what the handler waits on, until its task has seen it
     cdef bint has_yielded
     cdef bint begun
-    cdef int64_t step_ns
     cdef Runner runner
     cdef object chain_cache              # bytes
 
@@ -62,6 +61,7 @@ cdef class Runtime:
     cdef readonly Watch watch
     cdef int64_t* lease                  # the word that `pulse` writes: valid until (this clock); NULL: always
     cdef Pulse pulse
+    cdef object lease_owner              # keeps a word that is not the pulse's alive
     cdef readonly object loop
     cdef readonly uint64_t incarnation
     cdef public object guardian          # GuardianProtocol of the actor room
@@ -69,7 +69,6 @@ cdef class Runtime:
     cdef object ready_high, ready_normal, ready_low
     cdef int round_left                  # position in the 8:4:1 round
     cdef list spares                     # Runner; tasks with nothing to run
-    cdef Turn stepping                   # whose handler is on the stack
     cdef Cell serving                    # the cell that run() is at
     cdef object base_context
     cdef bint scheduled                  # a call of run() stands in the loop

@@ -1,0 +1,97 @@
+"""Refs as users hold them: a class for each actor type, options, and one-way sends.
+
+Rules: to editors and type checkers a ref is an instance of its actor class; at run time it is a `Ref`
+whose methods make calls. A misspelt name fails at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, ParamSpec, TypeVar, cast
+
+from denoagents._native.call import MethodSlot, Ref
+from denoagents._native.call import tell as send_one_way
+from denoagents._native.router import Router
+from denoagents.actor.actor import Actor
+from denoagents.actor.declaration import ActorType
+from denoagents.address import Address
+from denoagents.envelope import Priority
+from denoagents.errors import UsageError
+
+A = TypeVar("A", bound=Actor)
+T = TypeVar("T")
+P = ParamSpec("P")
+
+PriorityName = Literal["high", "normal", "low"]
+
+
+def tell(method: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs) -> Awaitable[None]:
+    """Send one way, at once; the await waits only for credit. `method` is one of a ref."""
+    return cast("Awaitable[None]", send_one_way(method, args, kwargs))
+
+
+def options(ref: T, *, timeout_s: float | None = None, priority: PriorityName | None = None) -> T:
+    """The same ref with another timeout (seconds) or priority for its requests."""
+    if not isinstance(ref, Ref):
+        raise UsageError(f"options takes a ref, as node.actor(...) gives it, not {type(ref).__name__}")
+    if timeout_s is not None and not 0 < timeout_s < 1e9:
+        raise UsageError(f"timeout_s must be above 0, got {timeout_s}")
+    timeout_ns = None if timeout_s is None else int(timeout_s * 1e9)
+    return cast("T", Ref.with_options(ref, timeout_ns, None if priority is None else level(priority)))
+
+
+def level(priority: str) -> int:
+    """The number of a priority's name."""
+    try:
+        return Priority[priority.upper()].value
+    except KeyError:
+        raise UsageError(f"priority {priority!r} is unknown; use high, normal or low") from None
+
+
+class Refs:
+    """Makes the refs of one node, and carries refs in messages."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._types: dict[type, ActorType] = {}
+        self._classes: dict[type, type[Ref]] = {}
+
+    def type_of(self, cls: type) -> ActorType:
+        """The declaration of an actor class, wired to this node."""
+        declared = self._types.get(cls)
+        if declared is None:
+            declared = self._types[cls] = _declaration(cls).with_refs(self)
+        return declared
+
+    def ref(self, cls: type, address: str, chooser: Callable[..., Ref] | None = None) -> Ref:
+        """A ref to the actor at `address`, with the methods of `cls`."""
+        made = self._classes.get(cls)
+        if made is None:
+            declared = self.type_of(cls)
+            slots = {name: MethodSlot(method) for name, method in declared.methods.items()}
+            made = type(f"{declared.name}Ref", (Ref,), {"__slots__": (), **slots})
+            self._classes[cls] = made
+        return made(self._router, address, self.type_of(cls), 0, -1, chooser)
+
+    def root(self, cls: type, key: str) -> Ref:
+        """A ref to the root actor (type of `cls`, key)."""
+        if not isinstance(key, str) or not key or key.startswith("~"):
+            raise UsageError(f"an actor's key is a non-empty str that does not begin with ~, got {key!r}")
+        return self.ref(cls, Address(self.type_of(cls).name, key).text)
+
+    def address_of(self, value: object) -> Address | None:
+        """For the codec: the address of a ref, None for any other value."""
+        return Address.parse(Ref.address.__get__(value)) if isinstance(value, Ref) else None
+
+    def ref_to(self, cls: type, address: Address) -> Any:
+        """For the codec: a ref as declared."""
+        if self.type_of(cls).name != address.type and len(address.path) == 0:
+            raise ValueError(f"{address} is no {self.type_of(cls).name}")
+        return self.ref(cls, address.text)
+
+
+def _declaration(cls: type) -> ActorType:
+    declared = cls.__dict__.get("__denoagents_type__") if isinstance(cls, type) else None
+    if not isinstance(declared, ActorType):
+        raise UsageError(f"{cls!r} is no actor class; derive it from denoagents.Actor")
+    return declared

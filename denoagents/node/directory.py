@@ -1,0 +1,144 @@
+"""What the native router asks of its node while it handles a message: the ways off the fast path."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from denoagents._native.deadlines import TICK_S
+from denoagents._native.envelope import STREAMS, WANTS_REPLY, Envelope, ReplyTo
+from denoagents._native.peer import Peer, RemoteReply
+from denoagents._native.router import RecordKind, Router
+from denoagents._native.runtime import Cell
+from denoagents.actor.failure import as_local_error, as_wire_error
+from denoagents.actor.guardian import Guardian
+from denoagents.errors import DenoagentsError, NodeStoppedError
+
+if TYPE_CHECKING:
+    from denoagents.link.link import Link
+
+log = structlog.get_logger("denoagents.node")
+
+
+class Directory:
+    """Answers the router; one for each node."""
+
+    def __init__(
+        self,
+        guardian: Guardian,
+        *,
+        dial: Callable[[Peer], None],
+        control: Callable[[Peer, bytes], None],
+        unknown_type: Callable[[str], None],
+    ) -> None:
+        self._guardian = guardian
+        self.dial, self.control, self.unknown_type = dial, control, unknown_type
+        self.stream_items = guardian.settings.stream_items
+        self.router: Router
+        self._loop: asyncio.AbstractEventLoop
+        self._sweeping = False
+        self.forwarded = 0
+
+    def attach(self, router: Router, loop: asyncio.AbstractEventLoop) -> None:
+        """Meet the router; called once."""
+        self.router, self._loop = router, loop
+
+    # --- deadlines ----------------------------------------------------------------------------
+
+    def watch_deadlines(self) -> None:
+        """Some request waits: look for expired ones until none waits."""
+        if not self._sweeping:
+            self._sweeping = True
+            self._loop.call_later(TICK_S, self._sweep)
+
+    def _sweep(self) -> None:
+        if self.router.sweep():
+            self._loop.call_later(TICK_S, self._sweep)
+        else:
+            self._sweeping = False
+
+    def add_deadline(self, reply: ReplyTo) -> None:
+        """Expire `reply` at its deadline."""
+        self.router.add_deadline(reply)
+        self.watch_deadlines()
+
+    def discard_deadline(self, reply: ReplyTo) -> None:
+        """`reply` has its outcome."""
+        self.router.discard_deadline(reply)
+
+    # --- errors -------------------------------------------------------------------------------
+
+    def local_error(self, error: BaseException) -> DenoagentsError:
+        """An actor's exception for an asker in this process."""
+        return as_local_error(error)
+
+    def describe(self, error: BaseException) -> dict[str, Any]:
+        """An actor's exception for an asker elsewhere."""
+        return as_wire_error(error)
+
+    def dead_letter(self, peer: Peer, error: BaseException) -> None:
+        """A message from `peer` that no actor could take."""
+        self._guardian.dead_letter(peer.node_name, "", str(error))
+
+    def space(self, cell: Cell) -> asyncio.Future[None]:
+        """Done when the mailbox of `cell` has room again."""
+        return self._guardian.space(cell)
+
+    # --- messages off the fast path -------------------------------------------------------------
+
+    def place(
+        self,
+        peer: Peer,
+        kind: int,
+        address: str,
+        method: str,
+        number: int,
+        priority: int,
+        deadline_ns: int,
+        chain: Any,
+        trace: Any,
+        payload: bytes,
+        reply: RemoteReply | None,
+    ) -> Cell | None:
+        """The cell for a message from `peer`; None when the message was sent on to its present owner."""
+        if self.router.is_stopped:
+            raise NodeStoppedError("this node has stopped")
+        if self.router.is_here(address):
+            return self.router.local_cell(address)
+        self.forwarded += 1
+        self.router.forward(peer, kind, address, method, number, priority, deadline_ns, chain, trace, payload, reply)
+        return None
+
+    def deliver_here(
+        self,
+        kind: int,
+        target: str,
+        method: Any,
+        priority: int,
+        deadline_ns: int,
+        chain: Any,
+        trace: Any,
+        payload: bytes,
+        reply: ReplyTo | None,
+    ) -> None:
+        """A parked message turned out to be for this process."""
+        cell = self.router.local_cell(target)
+        declared = cell.type.method(method if isinstance(method, str) else method.name)
+        flags = 0
+        if kind != RecordKind.TELL:
+            flags = WANTS_REPLY | (STREAMS if kind == RecordKind.STREAM else 0)
+        envelope = Envelope(declared, None, payload, deadline_ns, priority, flags, reply, None, chain, trace)
+        if reply is not None:
+            reply.place = envelope
+            bind = getattr(reply, "bind", None)
+            if bind is not None:
+                bind(declared, envelope)
+        self.router.runtime.post(cell, envelope)
+
+    def link_of(self, peer: Peer) -> Link | None:
+        """The link of a peer, if it has one now."""
+        link: Link | None = peer.link
+        return link

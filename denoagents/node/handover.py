@@ -1,0 +1,209 @@
+"""Moves actors between workers: packs state, children, timers and waiting messages, and unpacks them.
+
+Rules:
+    Messages that wait travel with their actor and come before those that the new owner kept for it.
+    Their askers need not know: the former owner relays the outcome.
+    An actor with a running turn (its own or a child's) stays until the turn has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import structlog
+
+from denoagents._native.envelope import STREAMS, Envelope
+from denoagents._native.peer import Peer
+from denoagents._native.router import RecordKind, Router
+from denoagents._native.runtime import Cell, CellState
+from denoagents.actor.family import Family
+from denoagents.actor.guardian import Guardian
+from denoagents.cluster.messages import Ship
+from denoagents.errors import DenoagentsError, EncodingError
+
+log = structlog.get_logger("denoagents.node")
+
+
+class PackedActor(msgspec.Struct, frozen=True, array_like=True):
+    """State of an actor and of its children."""
+
+    state: bytes
+    children: list[PackedChild] = []
+
+
+class PackedChild(msgspec.Struct, frozen=True, array_like=True):
+    """One child: its name, its type's name, and what it is packed as."""
+
+    address: str
+    type: str
+    packed: PackedActor
+
+
+class PackedMessage(msgspec.Struct, frozen=True, array_like=True):
+    """One waiting message; `number` is that of the relay, `left_ns` what is left of its deadline."""
+
+    address: str
+    kind: int
+    method: str
+    priority: int
+    left_ns: int
+    number: int
+    chain: list[tuple[str, int, int]] | None
+    trace: bytes | None
+    payload: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_actor = msgspec.msgpack.Decoder(PackedActor).decode
+_decode_message = msgspec.msgpack.Decoder(PackedMessage).decode
+
+
+class Handover:
+    """Packs and unpacks the actors of one node."""
+
+    def __init__(self, guardian: Guardian, router: Router) -> None:
+        self._guardian, self._router = guardian, router
+
+    def roots_in(self, slots: set[int]) -> list[str]:
+        """Addresses of the root actors in `slots` that have anything to move."""
+        found = {
+            root_of(cell.address)
+            for cell in self._router.runtime.cells.values()
+            if cell.slot in slots and "/~" not in cell.address
+        }
+        found.update(a for a in self._guardian.passivated if self._router.slot_at(a) in slots and "/~" not in a)
+        return sorted(found)
+
+    def family_of(self, root: str) -> list[Cell]:
+        """The cells of a root actor and of all its descendants, parents first."""
+        cell = self._router.runtime.cells.get(root)
+        return [] if cell is None else _with_descendants(cell)
+
+    def is_busy(self, root: str) -> bool:
+        """Whether a turn of the actor or of one of its children runs."""
+        return any(cell.turn is not None for cell in self.family_of(root))
+
+    def pack(self, root: str, group: str, version: int, to: Peer) -> Ship:
+        """Take an idle actor out of this process, as a message for its new owner."""
+        cells = self.family_of(root)
+        slot = self._router.slot_at(root)
+        packed = self._pack_state(root)
+        waiting = [
+            self._pack_message(cell.address, envelope, to)
+            for cell in cells
+            for envelope in self._router.runtime.take_waiting(cell)
+        ]
+        for cell in reversed(cells):
+            if cell.family is not None:
+                cell.family.cancel_timers()
+            cell.instance = None
+            self._router.runtime.remove(cell)
+            self._guardian.leaving.discard(cell)
+            self._guardian.has_space(cell)
+        self._guardian.forget_passivated(root)
+        return Ship(
+            version=version, group=group, slot=slot, actor=root, is_whole=True, state=_encode(packed),
+            waiting=[_encode(message) for message in waiting if message is not None],
+        )
+
+    def _pack_state(self, address: str) -> PackedActor:
+        cell = self._router.runtime.cells.get(address)
+        if cell is None:
+            return PackedActor(self._guardian.passivated.get(address, b""))
+        try:
+            state = self._guardian.capture(cell)
+        except DenoagentsError as error:
+            log.error("state is lost in hand-over", actor=address, error=str(error))
+            state = b""
+        family: Family | None = cell.family
+        children = [] if family is None else [
+            PackedChild(child.address, child.type.name, self._pack_state(child.address))
+            for child in family.children.values()
+        ]
+        return PackedActor(state, children)
+
+    def _pack_message(self, address: str, envelope: Envelope, to: Peer) -> PackedMessage | None:
+        payload = envelope.payload
+        if payload is None:
+            try:
+                payload = envelope.method.encode_arguments(envelope.arguments or (), {})
+            except EncodingError as error:
+                if envelope.reply is not None:
+                    envelope.reply.reject(error)
+                return None
+        kind, number = RecordKind.TELL, 0
+        if envelope.reply is not None:
+            kind = RecordKind.STREAM if envelope.flags & STREAMS else RecordKind.ASK
+            number = to.expect(envelope.reply)
+        left_ns = 0
+        if envelope.deadline_ns:
+            left_ns = max(1, envelope.deadline_ns - self._router.runtime.clock.now_ns())
+        chain = envelope.chain if envelope.caller is None else envelope.caller.chain()
+        return PackedMessage(
+            address, int(kind), envelope.method.name, envelope.priority, left_ns, number,
+            None if chain is None else list(chain), envelope.trace, payload,
+        )
+
+    def unpack(self, ship: Ship, peer: Peer) -> None:
+        """Take over an actor that `peer` has shipped; it starts when its slot is active."""
+        runtime = self._router.runtime
+        packed = _decode_actor(ship.state) if ship.state else PackedActor(b"")
+        cell = self._router.local_cell(ship.actor)
+        kept = [(c, runtime.take_waiting(c)) for c in self.family_of(ship.actor)] if ship.is_whole else []
+        if ship.is_whole:
+            self._restore(cell, packed)
+        for data in ship.waiting:
+            self._deliver(_decode_message(data), peer)
+        for kept_cell, envelopes in kept:
+            for envelope in envelopes:
+                runtime.books.moved -= 1
+                runtime.put_back(kept_cell, envelope)
+
+    def _restore(self, cell: Cell, packed: PackedActor) -> None:
+        if packed.state:
+            self._guardian.keep_passivated(cell.address, packed.state)
+        for child in packed.children:
+            declared = self._router.types.get(child.type)
+            if declared is None:
+                log.error("child type is not hosted here", actor=child.address, type=child.type)
+                continue
+            made = Cell(self._router.runtime, child.address, declared, cell.slot, True)
+            made.family = Family(parent=cell, cls=declared.cls)
+            if cell.family is None:
+                cell.family = Family()
+            cell.family.children[child.address.rpartition("/")[2]] = made
+            self._router.runtime.cells[child.address] = made
+            self._restore(made, child.packed)
+
+    def _deliver(self, message: PackedMessage, peer: Peer) -> None:
+        runtime = self._router.runtime
+        deadline_ns = message.left_ns and runtime.clock.now_ns() + message.left_ns
+        chain = None if message.chain is None else tuple(tuple(link) for link in message.chain)
+        try:
+            cell = self._router.local_cell(message.address)
+            envelope = peer.adopt(
+                cell, message.method, message.payload, deadline_ns, message.priority,
+                message.kind, message.number, chain, message.trace,
+            )
+        except DenoagentsError as error:
+            runtime.books.accepted += 1
+            runtime.books.dead_lettered += 1
+            self._guardian.dead_letter(message.address, message.method, str(error))
+            return
+        runtime.post(cell, envelope)
+
+
+def root_of(address: str) -> str:
+    """The address of the root actor at or above `address`."""
+    parts: list[Any] = address.split("/", 2)
+    return f"{parts[0]}/{parts[1]}"
+
+
+def _with_descendants(cell: Cell) -> list[Cell]:
+    found = [cell]
+    children: Iterable[Cell] = () if cell.family is None else tuple(cell.family.children.values())
+    for child in children:
+        found += _with_descendants(child)
+    return found

@@ -1,0 +1,242 @@
+"""Carries out what the pure view decides: routes, flushes, freezes, ships, activates.
+
+Rules: instructions are carried out in order, at once, before the next event reaches the view.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import structlog
+
+from denoagents._native.router import Destination, Parking, Router, SlotTable
+from denoagents._native.runtime import Cell
+from denoagents.actor.guardian import Guardian
+from denoagents.cluster import instructions as do
+from denoagents.cluster.instructions import Instruction
+from denoagents.cluster.messages import Ack, Message, Released, Ship, VersionRecord, encode
+from denoagents.cluster.view import View
+from denoagents.node.handover import Handover, root_of
+from denoagents.node.peers import Peers
+
+log = structlog.get_logger("denoagents.node")
+
+
+class Placement:
+    """The placement of one node."""
+
+    def __init__(
+        self,
+        view: View,
+        router: Router,
+        guardian: Guardian,
+        peers: Peers,
+        *,
+        to_broker: Callable[[Message], None],
+        on_evicted: Callable[[str], None],
+        on_drained: Callable[[], None],
+    ) -> None:
+        self.view, self._router, self._guardian, self._peers = view, router, guardian, peers
+        self._to_broker, self._on_evicted, self._on_drained = to_broker, on_evicted, on_drained
+        self.handover = Handover(guardian, router)
+        self._groups: dict[str, SlotTable] = {}
+        self._holds: list[Parking] = []
+        self._staying: set[str] = set()
+
+    def table(self, group: str) -> SlotTable:
+        """The slots of a group; all wait until a version says more."""
+        table = self._groups.get(group)
+        if table is None:
+            hold = self._router.parking(f"group {group!r} has no worker")
+            self._holds.append(hold)
+            table = self._groups[group] = SlotTable(group, hold, False)
+        return table
+
+    # --- events -------------------------------------------------------------------------------
+
+    def on_version(self, record: VersionRecord) -> None:
+        """A version was published."""
+        if record.version > self.view.version:
+            for name, group in record.groups.items():
+                for type_name in group.types:
+                    self._router.tables[type_name] = self.table(name)
+        self.carry_out(self.view.on_version(record))
+        self._pin(record)
+        self._replay([self._router.unplaced])
+
+    def on_settled(self, version: int) -> None:
+        """Every member has acknowledged `version`."""
+        self.carry_out(self.view.settled(version))
+
+    def on_released(self, sender: int, message: Released) -> None:
+        """A member gave up slots or actors."""
+        self.carry_out(self.view.released(sender, message))
+
+    def turn_ended(self, cell: Cell) -> None:
+        """A turn of an actor that is to leave has ended."""
+        root = root_of(cell.address)
+        if root in self._staying:
+            self._router.runtime.loop.call_soon(self._maybe_ended, root)
+
+    def _maybe_ended(self, root: str) -> None:
+        if root in self._staying and not self.handover.is_busy(root):
+            self._staying.discard(root)
+            self.carry_out(self.view.turn_ended(root))
+
+    # --- instructions ---------------------------------------------------------------------------
+
+    def carry_out(self, instructions: Iterable[Instruction]) -> None:
+        """Do what the view says, in order."""
+        for instruction in instructions:
+            match instruction:
+                case do.Route():
+                    self._route(instruction)
+                case do.Flush():
+                    self._flush(instruction)
+                case do.Acknowledge():
+                    self._peers.mesh.placement_version = instruction.version
+                    self._to_broker(Ack(version=instruction.version))
+                case do.Freeze():
+                    self._freeze(instruction)
+                case do.Ship():
+                    self._ship(instruction)
+                case do.ShipActor():
+                    self._ship_actor(instruction)
+                case do.Activate():
+                    self._activate(instruction)
+                case do.ActivateActor():
+                    self._unhold(self.handover.family_of(instruction.actor))
+                case do.Release():
+                    self._send(instruction.to, instruction.message)
+                case do.Report():
+                    self._to_broker(instruction.message)
+                case do.Over():
+                    self._peers.over(instruction.incarnation, "the fleet declared it over")
+                case do.Drained():
+                    self._on_drained()
+                case do.Evicted():
+                    self._on_evicted(instruction.reason)
+
+    def _route(self, route: do.Route) -> None:
+        table = self.table(route.group)
+        owner: Destination
+        if route.owner == 0:
+            owner = self._router.parking(f"slots of group {route.group!r} change hands")
+            self._holds.append(owner)
+        elif route.owner == self.view.me:
+            owner = self._router.here
+        else:
+            member = self.view.member(route.owner)
+            if member is None:
+                return
+            owner = self._peers.member(route.owner, member.name, member.endpoint)
+        table.assign(route.slots, owner)
+        for peer in tuple(self._peers.dialed.values()):
+            peer.reroute()
+        self._replay([self._router.unplaced, *self._holds])
+        self._holds = [hold for hold in self._holds if hold.is_used_by(self._groups.values())]
+
+    def _replay(self, parkings: Iterable[Parking]) -> None:
+        for parking in parkings:
+            if len(parking):
+                parking.replay()
+
+    def _flush(self, flush: do.Flush) -> None:
+        self._router.flush()
+        for incarnation in flush.incarnations:
+            peer = self._peers.dialed.get(incarnation)
+            done = partial(self._flushed, incarnation, flush.version)
+            if peer is None or peer.link is None:
+                self._router.runtime.loop.call_soon(done)
+            else:
+                peer.link.when_accepted().add_done_callback(done)
+
+    def _flushed(self, incarnation: int, version: int, _: asyncio.Future[None] | None = None) -> None:
+        self.carry_out(self.view.flushed(incarnation, version))
+
+    def _freeze(self, freeze: do.Freeze) -> None:
+        self.table(freeze.group).set_active(freeze.slots, False)
+        for cell in self._cells_in(set(freeze.slots)):
+            cell.held = True
+
+    def _ship(self, ship: do.Ship) -> None:
+        member = self.view.member(ship.to)
+        running: list[tuple[int, str]] = []
+        if member is not None:
+            peer = self._peers.member(ship.to, member.name, member.endpoint)
+            self._connect(ship.to)
+            for root in self.handover.roots_in(set(ship.slots)):
+                if self.handover.is_busy(root):
+                    running.append((self._router.slot_at(root), root))
+                    self._staying.add(root)
+                    self._guardian.leaving.update(self.handover.family_of(root))
+                else:
+                    self._send(ship.to, self.handover.pack(root, ship.group, self.view.version, peer))
+        self.carry_out(self.view.shipped(ship.group, ship.slots, ship.to, running))
+
+    def _ship_actor(self, ship: do.ShipActor) -> None:
+        member = self.view.member(ship.to)
+        if member is not None:
+            peer = self._peers.member(ship.to, member.name, member.endpoint)
+            self._connect(ship.to)
+            self._send(ship.to, self.handover.pack(ship.actor, ship.group, self.view.version, peer))
+        self.carry_out(self.view.actor_shipped(ship.actor, ship.to))
+
+    def on_ship(self, sender: int, message: Ship, peer: object) -> None:
+        """An actor arrived from its former owner."""
+        self.handover.unpack(message, peer)  # type: ignore[arg-type]
+        if not self.view.is_active(message.group, message.slot):
+            for cell in self.handover.family_of(message.actor):
+                cell.held = True
+
+    def _activate(self, activate: do.Activate) -> None:
+        self.table(activate.group).set_active(activate.slots, True)
+        excepted = set(activate.excepted)
+        self._unhold(
+            cell for cell in self._cells_in(set(activate.slots)) if root_of(cell.address) not in excepted
+        )
+
+    def _unhold(self, cells: Iterable[Cell]) -> None:
+        for cell in cells:
+            self._router.runtime.unhold(cell)
+        self._router.runtime.run_soon()
+
+    def _cells_in(self, slots: set[int]) -> list[Cell]:
+        return [
+            cell for cell in self._router.runtime.cells.values()
+            if cell.slot in slots and "/~" not in cell.address and cell.type.name in self._router.types
+        ]
+
+    def _connect(self, incarnation: int) -> None:
+        peer = self._peers.dialed[incarnation]
+        if peer.link is None:
+            self._peers.dial(peer, at_once=True)
+
+    def _send(self, to: int, message: Message) -> None:
+        member = self.view.member(to)
+        if member is None:
+            return
+        peer = self._peers.member(to, member.name, member.endpoint)
+        self._connect(to)
+        peer.control(encode(message))
+
+    # --- pools --------------------------------------------------------------------------------
+
+    def _pin(self, record: VersionRecord) -> None:
+        """Members of pools live on a named worker: keep the way to each."""
+        names = {member.name for member in record.members if member.role == "worker"}
+        for gone in self._router.pinned.keys() - names:
+            del self._router.pinned[gone]
+        for member in record.members:
+            if member.role != "worker" or member.state in ("unhealthy",):
+                continue
+            if member.incarnation == self.view.me:
+                self._router.pinned[member.name] = self._router.here
+            else:
+                self._router.pinned[member.name] = self._peers.member(
+                    member.incarnation, member.name, member.endpoint
+                )
+
+
