@@ -10,9 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-PAGES = sorted(
-    {README, *(path for path in ROOT.rglob("*.md") if not re.search(r"/\.|/build/", str(path)))}
-)
+PAGES = sorted({README, *ROOT.glob("*.md"), *ROOT.glob("[a-z]*/**/*.md")})
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -82,6 +80,14 @@ def test_tests_that_are_named_exist(page):
     gone = set(re.findall(r"\btest_\w+(?!\w|\.py|/)", text_of(page))) - KNOWN_TESTS
     files = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
     assert not gone - files
+
+
+def test_each_sentence_of_the_semantics_names_its_test():
+    section = re.search(r"^## Semantics\n(.*?)(?=^## |\Z)", text_of(README), re.M | re.S)
+    assert section, "README.md has no section 'Semantics'"
+    points = re.split(r"\n(?=[-*] )", section[1])[1:]
+    assert points
+    assert [point for point in points if "test_" not in point] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
