@@ -57,3 +57,8 @@ def cpu_seconds(process: psutil.Process) -> float:
     """User and system time of one process so far."""
     times = process.cpu_times()
     return float(times.user + times.system)
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process."""
+    return int(psutil.Process(pid).memory_info().rss)

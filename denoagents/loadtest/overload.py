@@ -130,8 +130,8 @@ def judge_overload(report: OverloadReport) -> list[str]:
 def show_overload(console: Console, report: OverloadReport) -> None:
     """The figures, for a person."""
     console.print(
-        f"offered {report.offered_per_s:.0f}/s to one client, admitted {report.granted_per_s:.1f}/s "
-        f"(after a burst of {BURST}); of {report.offered} requests {report.answered} were "
+        f"offered {report.offered_per_s:.0f}/s to one client, "
+        f"admitted {report.granted_per_s:.1f}/s (after a burst of {BURST}); of {report.offered} requests {report.answered} were "
         f"answered, {sum(report.errors.values())} expired, sums off by {report.sum_off}",
         highlight=False,
     )
