@@ -1,8 +1,8 @@
-"""Failure detection for one member: when it spoke last, and what its beats say about its loop; pure.
+"""Failure detection for one member: when it spoke last, and what its beats tell; pure.
 
 The words: *alive*; *starved* (beats or ticks come late, the loop ticks); *blocked* (the loop does
 not tick, the beating thread does); *silent* (no beats). *Dead* is what the fleet makes of a member
-that was silent for `replace_after_s`. A frozen process, a killed one and a cut link look alike here.
+that was silent for `replace_after_s`. A frozen process, a killed one and a cut link look alike.
 """
 
 from __future__ import annotations

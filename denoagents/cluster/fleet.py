@@ -472,7 +472,7 @@ class Fleet:
             ]
             group.place(placed, self._assign)
             for source in stored.record.sources.get(name, ()):
-                group.holders[source.incarnation] = slot_set.unpack(source.slots)
+                group.former[source.incarnation] = slot_set.unpack(source.slots)
             for entry in stored.record.lingering:
                 if entry.group == name:
                     group.lingering[entry.actor] = entry

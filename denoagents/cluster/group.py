@@ -1,8 +1,9 @@
 """The broker's side of one group: who owns each slot, who holds it, and whether all is handed over.
 
-Rules: the owner follows from the placed workers; the holder is who said last that it runs the slot,
-and stays so until another says it, or it is over. A hand-over is done when every owner holds what it
-owns; actors that linger with a former holder because of a running turn do not delay it.
+Rules: the owner follows from the placed workers; the holder is who said last that it runs the
+slot, and stays so until another says it, or it is over. Who becomes owner anew must say it anew: it
+may have given the slot away since. Until then it is a former holder, who can tell whom it gave it
+to. A hand-over is done when every owner holds what it owns; actors that linger with a former holder because of a running turn do not delay it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Group:
         self.name, self.types = name, types
         self.owners: dict[int, int] = {}
         self.holders: dict[int, int] = {}
+        self.former: dict[int, int] = {}
         self.lingering: dict[str, Lingering] = {}
         self._placed: tuple[tuple[int, str, int], ...] = ()
 
@@ -39,14 +41,21 @@ class Group:
     def place(self, placed: Sequence[tuple[int, str, int]], assign: slot_set.Assign) -> None:
         """New owners, from (incarnation, name, weight) of the placed workers."""
         key = tuple(sorted(placed))
-        if key != self._placed:
-            self._placed = key
-            self.owners = slot_set.owners_of(placed, assign)
+        if key == self._placed:
+            return
+        before, self._placed = self.owners, key
+        self.owners = slot_set.owners_of(placed, assign)
+        for who, owned in self.owners.items():
+            unsaid = self.holders.get(who, 0) & owned & ~before.get(who, 0)
+            if unsaid:
+                self.holders[who] &= ~unsaid
+                self.former[who] = self.former.get(who, 0) | unsaid
 
     def activated(self, who: int, slots: int, excepted: Iterable[Lingering]) -> None:
         """`who` runs these slots now."""
-        for holder in list(self.holders):
-            self.holders[holder] &= ~slots
+        for table in (self.holders, self.former):
+            for holder in table:
+                table[holder] &= ~slots
         self.holders[who] = self.holders.get(who, 0) | slots
         for actor, entry in list(self.lingering.items()):
             if slots >> entry.slot & 1:
@@ -62,6 +71,7 @@ class Group:
     def forget(self, who: int) -> None:
         """An incarnation is over: it holds nothing, nothing lingers there."""
         self.holders.pop(who, None)
+        self.former.pop(who, None)
         for actor, entry in list(self.lingering.items()):
             if entry.holder == who:
                 del self.lingering[actor]
@@ -70,7 +80,8 @@ class Group:
         """The living holders of slots that others own."""
         owned = slot_set.union(self.owners.values())
         found = []
-        for holder, held in self.holders.items():
+        for holder in self.holders.keys() | self.former.keys():
+            held = self.holders.get(holder, 0) | self.former.get(holder, 0)
             slots = held & owned & ~self.owners.get(holder, 0)
             if slots:
                 found.append(Source(holder, slot_set.pack(slots)))

@@ -1,10 +1,10 @@
 """A worker's side of its group's placement: the slots it holds, gives away and waits for.
 
 Rules:
-    Each slot of mine is active, or waits: for the release by a living holder, or, where nobody living
-    holds it, for the version to settle. Each slot that I hold is active or frozen.
+    Each slot of mine is active, or waits: for the release by a living holder, or, where nobody
+    living holds it, for the version to settle. Each slot that I hold is active or frozen.
     I give a slot away only when the version is settled, and say `released` behind what I shipped.
-    Asked for a slot that I gave to a third one, I say so (`via`); if that one is dead, the slot is fresh.
+    Asked for a slot that I gave to a third one, I say so (`via`); if that one is dead, it is fresh.
     An actor with a running turn stays when its slot goes (`staying`); for the new owner it is
     `lingering` with its holder, and runs when that holder releases it or is over.
 """
@@ -222,12 +222,8 @@ class Holding:
             self.frozen |= losing
             out.append(Freeze(self.group, slot_set.numbers(losing)))
         back = self.frozen & self.mine & ~losing
-        if back:
-            self.frozen &= ~back
-            self.active |= back
-            excepted = tuple(e.actor for e in self._lingering.values() if back >> e.slot & 1)
-            out.append(Activate(self.group, slot_set.numbers(back), excepted))
-        return out
+        self.frozen &= ~back
+        return out + self._activate(back)
 
     def _await(self, sources: Mapping[int, int]) -> None:
         """Sort my slots that are not here by whom or what they wait for."""

@@ -1,4 +1,4 @@
-"""What a node's view tells its node to do; the node carries them out in the given order, at once."""
+"""What a node's view tells its node to do; the node carries them out in order, at once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Freeze:
 
 @dataclass(frozen=True, slots=True)
 class Ship:
-    """Ship all actors of these slots, except those with a running turn, then call `view.shipped`."""
+    """Ship all actors of these slots but those with a running turn, then call `view.shipped`."""
 
     group: str
     slots: array[int]
@@ -102,7 +102,7 @@ class Over:
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """This worker, which was to give up its slots, holds none any more (or nobody could take them)."""
+    """This worker was to give up its slots, and holds none any more (or nobody could take them)."""
 
 
 @dataclass(frozen=True, slots=True)

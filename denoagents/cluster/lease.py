@@ -1,7 +1,7 @@
 """A member's own lease: may it start a turn? The plain twin of what the native pulse keeps; pure.
 
-Rules: the lease lasts `stop_after_s` from *sending* the last beat that was answered with ok, or from
-a refused connection (a host that answers while nobody listens: a dead broker stops nobody).
+Rules: the lease lasts `stop_after_s` from *sending* the last beat that was answered with ok, or
+from a refused connection (a host that answers while nobody listens: a dead broker stops nobody).
 """
 
 from __future__ import annotations

@@ -29,8 +29,10 @@ class ClusterSettings:
     starved_after_s: float = 0.1
     """A member whose ticks or beats come this much late is called starved."""
 
-    rename_after_s: float = 1.0
-    """A new process takes over the name of one that has been silent for so long, on the same host."""
+    rename_after_s: float = 1.7
+    """A new process on the same host takes over the name of one that was silent for so long.
+
+    Above `stop_after_s`: a frozen process that wakes has no lease by then."""
 
     late_tick_s: float = 1.0
     """A broker whose own tick is this late gives every member `replace_after_s` of grace."""
@@ -59,6 +61,11 @@ class ClusterSettings:
                 "2 * beat_every_s < stop_after_s < replace_after_s must hold, got "
                 f"{self.beat_every_s}, {self.stop_after_s}, {self.replace_after_s}"
             )
+        if self.rename_after_s <= self.stop_after_s:
+            raise ValueError(
+                f"rename_after_s ({self.rename_after_s}) must be above "
+                f"stop_after_s ({self.stop_after_s})"
+            )
         if self.replace_after_s >= self.block_limit_s:
             raise ValueError(
                 f"block_limit_s ({self.block_limit_s}) must be above "
@@ -73,5 +80,5 @@ class ClusterSettings:
             stop_after_s=8.0,
             replace_after_s=12.0,
             block_limit_s=30.0,
-            rename_after_s=5.0,
+            rename_after_s=8.5,
         )

@@ -57,7 +57,7 @@ class View:
 
     @property
     def state(self) -> str:
-        """This node's own state in the latest version: member, placed, draining, unhealthy or ""."""
+        """This node's own state in the latest version; "" if it is no worker of it."""
         member = self._members.get(self.me)
         return "" if member is None else member.state
 
@@ -97,7 +97,7 @@ class View:
         return held is not None and held.group == group and bool(held.active >> slot & 1)
 
     def destination(self, group: str, slot: int) -> int:
-        """Who shall get this frozen slot now, 0 for nobody: asked by a node that ships piecemeal."""
+        """Who shall get this frozen slot now, 0 for nobody; for a node that ships piecemeal."""
         held = self._holding
         return held.destination(slot) if held is not None and held.group == group else 0
 
