@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define DENOAGENTS_MAGIC 0x4164u /* "dA" */
+#define DENOAGENTS_WIRE_VERSION 1u
 #define DENOAGENTS_HEADER 48
 
 typedef struct {

@@ -14,26 +14,18 @@ import os as _os
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 cimport cython
 
-from denoagents.envelope import WIRE_VERSION as _WIRE_VERSION
-from denoagents.errors import ProtocolError
+from denoagents._native.packet cimport HEADER, LARGE, Packet, read_packet, write_packet
 from libzmq cimport *
-from packet cimport *
 
 cdef enum:
     BURST = 64              # packets received in one go
     WITH_GIL = 4            # of these, so many before the GIL is let go: a lone reply keeps it
-    LARGE = 32768           # bytes; a longer body is not copied in, and copied out without the GIL
-    KIND_JUNK = 0
-    KIND_REFUSED = 3
-    KIND_BEAT = 9
-    KIND_BEAT_ANSWER = 10
 
 cdef denoagents_zmq zmq
-cdef int WIRE_VERSION = _WIRE_VERSION
 
 
 def library_candidates() -> list:
@@ -124,114 +116,6 @@ cdef class Frame:
         PyBuffer_FillInfo(
             view, self, zmq.msg_data(&self.message), zmq.msg_size(&self.message), 1, flags
         )
-
-
-@cython.final
-@cython.freelist(64)
-cdef class Packet:
-    """One decoded packet. Kind 0 is junk; BEAT kinds carry the whole datagram as their body."""
-
-    cdef readonly object route              # bytes: where it came from (ROUTER), else None
-    cdef readonly object body               # bytes, or a memoryview of a large one
-    cdef readonly int kind
-    cdef readonly int version               # of the wire
-    cdef readonly int flags
-    cdef readonly uint64_t seq
-    cdef readonly uint64_t ack
-    cdef readonly int64_t now_ns            # the sender's clock
-    cdef readonly uint32_t placement_version
-    cdef readonly uint32_t count            # messages in the body
-    cdef readonly uint32_t raw_length       # of the body before compression
-
-    def __repr__(self) -> str:
-        return (f"<Packet kind={self.kind} seq={self.seq} ack={self.ack} count={self.count} "
-                f"flags={self.flags} body={len(self.body)} bytes>")
-
-
-cdef Packet read_packet(object route, const unsigned char *data, size_t size, Frame frame):
-    """The packet in `data`; a `frame` given is the memory that a large body may go on using."""
-    cdef Packet packet = Packet.__new__(Packet)
-    cdef header_t header
-    packet.route = route
-    packet.kind = KIND_JUNK
-    packet.body = b""
-    if size < 4 or size > 0xFFFFFFFF:
-        return packet
-    memset(&header, 0, sizeof(header))
-    memcpy(&header, data, min(size, HEADER))
-    if header.magic != MAGIC:
-        return packet
-    packet.version = header.version
-    if header.kind == KIND_BEAT or header.kind == KIND_BEAT_ANSWER:
-        packet.kind = header.kind
-        packet.body = PyBytes_FromStringAndSize(<const char *>data, size)
-        return packet
-    if size < HEADER or header.kind == 0 or header.kind > KIND_BEAT_ANSWER:
-        return packet
-    if header.checksum != denoagents_checksum(data, data + HEADER, size - HEADER):
-        return packet
-    if header.version != WIRE_VERSION and header.kind > KIND_REFUSED:
-        return packet
-    packet.kind = header.kind
-    packet.flags = header.flags
-    packet.seq = header.seq
-    packet.ack = header.ack
-    packet.now_ns = header.now_ns
-    packet.placement_version = header.placement_version
-    packet.count = header.count
-    packet.raw_length = header.raw_length
-    if frame is None or size < LARGE:
-        packet.body = PyBytes_FromStringAndSize(<const char *>data + HEADER, size - HEADER)
-    else:
-        packet.body = memoryview(frame)[HEADER:]
-    return packet
-
-
-cdef inline void write_packet(
-    unsigned char *out, int kind, int flags, uint64_t seq, uint64_t ack, int64_t now_ns,
-    uint32_t placement_version, uint32_t count, uint32_t raw_length,
-    const unsigned char *body, size_t size,
-) noexcept nogil:
-    cdef header_t header
-    memset(&header, 0, sizeof(header))
-    header.magic = MAGIC
-    header.version = WIRE_VERSION
-    header.kind = kind
-    header.flags = flags
-    header.seq = seq
-    header.ack = ack
-    header.now_ns = now_ns
-    header.placement_version = placement_version
-    header.count = count
-    header.raw_length = raw_length
-    header.checksum = denoagents_checksum(&header, body, size)
-    memcpy(out, &header, HEADER)
-    if size:
-        memcpy(out + HEADER, body, size)
-
-
-def encode(
-    int kind, int flags=0, uint64_t seq=0, uint64_t ack=0, int64_t now_ns=0,
-    uint32_t placement_version=0, uint32_t count=0, uint32_t raw_length=0, bytes body=b"",
-) -> bytes:
-    """The bytes of one packet, as `Socket.send` would send them."""
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(body)
-    cdef bytes out = PyBytes_FromStringAndSize(NULL, HEADER + size)
-    write_packet(
-        <unsigned char *>PyBytes_AS_STRING(out), kind, flags, seq, ack, now_ns, placement_version,
-        count, raw_length, <const unsigned char *>PyBytes_AS_STRING(body), size,
-    )
-    return out
-
-
-def decode(bytes frame not None, route=None, bint strict=True) -> Packet:
-    """The packet in `frame`; what is none is a `ProtocolError`, or of kind 0 when not `strict`."""
-    cdef Packet packet = read_packet(
-        route, <const unsigned char *>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), None
-    )
-    if strict and packet.kind == KIND_JUNK:
-        raise ProtocolError(f"{len(frame)} bytes that are no intact packet")
-    return packet
 
 
 @cython.final
@@ -441,7 +325,7 @@ cdef class Socket:
         zmq.msg_close(frame_part)
         self.bytes_in += size
         self.packets_in += 1
-        if packet.kind == KIND_JUNK:
+        if packet.kind == 0:
             self.junk_in += 1
         return packet
 

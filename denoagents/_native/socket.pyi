@@ -1,38 +1,14 @@
 from collections.abc import Callable
 
+from denoagents._native.packet import Packet
+
 def library_candidates() -> list[str]: ...
 def library_path() -> str: ...
-def encode(
-    kind: int,
-    flags: int = 0,
-    seq: int = 0,
-    ack: int = 0,
-    now_ns: int = 0,
-    placement_version: int = 0,
-    count: int = 0,
-    raw_length: int = 0,
-    body: bytes = b"",
-) -> bytes: ...
-def decode(frame: bytes, route: bytes | None = None, strict: bool = True) -> Packet: ...
-
 class Context:
     def __init__(self, io_threads: int = 1, max_sockets: int = 65536) -> None: ...
     @property
     def address(self) -> int: ...
     def close(self) -> None: ...
-
-class Packet:
-    route: bytes | None
-    body: bytes | memoryview
-    kind: int
-    version: int
-    flags: int
-    seq: int
-    ack: int
-    now_ns: int
-    placement_version: int
-    count: int
-    raw_length: int
 
 class Socket:
     has_more: bool

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import structlog
 
-from denoagents._native.socket import Packet
+from denoagents._native.packet import Packet
 from denoagents.envelope import WIRE_VERSION, PacketKind
 from denoagents.errors import EvictedError, ProtocolError
 from denoagents.link import handshake

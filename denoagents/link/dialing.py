@@ -13,7 +13,7 @@ from random import Random
 
 import structlog
 
-from denoagents._native.socket import Packet
+from denoagents._native.packet import Packet
 from denoagents.envelope import WIRE_VERSION, PacketKind
 from denoagents.errors import HandshakeError, LinkError, LinkLost, ProtocolError
 from denoagents.link import handshake

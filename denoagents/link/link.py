@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from denoagents._native.clock import Clock
-from denoagents._native.socket import Packet
+from denoagents._native.packet import Packet
 from denoagents.envelope import PacketKind
 from denoagents.errors import DenoagentsError, LinkLost, PayloadTooLargeError, ProtocolError
 from denoagents.link.compression import FLAGS_MASK, NUMBERS, compress, decompress

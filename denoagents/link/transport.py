@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from denoagents._native.socket import Packet
+from denoagents._native.packet import Packet
 
 
 class Receiver(Protocol):

@@ -13,7 +13,7 @@ import asyncio
 from collections import deque
 from random import Random
 
-from denoagents._native.socket import Packet, decode, encode
+from denoagents._native.packet import Packet, decode, encode
 from denoagents.errors import LinkError, UsageError
 from denoagents.link.transport import Receiver
 
