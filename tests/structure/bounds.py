@@ -118,6 +118,7 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "members": ("one a link to the broker", "Fleet, when a member leaves or dies"),
     },
     "denoagents/cluster/group.py": {
+        "former": (MEMBERS, "Group, with each version"),
         "holders": (MEMBERS, "Group.forget"),
         "lingering": ("actors with a turn that runs through a hand-over", "Group.arrived"),
         "owners": (MEMBERS, "Group.place"),
@@ -147,6 +148,10 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
     # --- node -------------------------------------------------------------------------------------
     "denoagents/node/edge.py": {
         "_tickets": ("AdmissionSettings.max_waiting", "Edge.leave and ._decided"),
+    },
+    "denoagents/node/node.py": {
+        "_live_settings": ("the keys that can be set while it runs", "nobody: keys stay"),
+        "_pools": ("the pools that this program names", "nobody: pools stay"),
     },
     "denoagents/node/membership.py": {
         "_requests": ("one a control request; each ends by its timeout", "Membership"),

@@ -241,7 +241,8 @@ def test_no_import_goes_in_a_circle():
     edges = native_edges()
     for one in IMPORTS:
         edges.setdefault(one.source, set()).add(one.target)
-    assert circles(edges) == []
+    found = circles(edges)
+    assert not found, "\n".join(" <-> ".join(group) for group in found)
 
 
 # --- what cores may not touch --------------------------------------------------------------------
