@@ -50,7 +50,6 @@ class Target:
         self.put(sent_ns)
 
     def received(self) -> list[Any]:
-    """What the server got; asked last, so all that was sent before is in it."""
         seen = [self.count, self.latency.to_bytes()]
         self.count, self.latency = 0, Histogram()
         return seen
@@ -114,6 +113,7 @@ async def tell_between_processes(client: Client, seconds: float) -> tuple[int, f
 
 
 async def received(client: Client, begin: float) -> tuple[int, float, Histogram]:
+    """What the server got; asked last, so all that was sent before is in it."""
     count, latency = await client.ask("received")
     return count, time.monotonic() - begin, Histogram.from_bytes(latency)
 

@@ -189,12 +189,25 @@ async def idle_memory(directory: Path, options: BenchOptions) -> Row:
     return row("idle_memory", sample)
 
 
+COMMON = ("workload", "n", "rate_per_s", "p50_us", "p95_us", "p99_us", "max_us")
+"""The columns that every row has."""
+
+
 def show(console: Console, rows: Sequence[Row]) -> None:
     """The rows as a table; what only some rows have stands at their end."""
-    table = Table("workload", "per second", "p50 µs", "p95 µs", "p99 µs", "max µs", "n", "")
-    common = ("workload", "n", "rate_per_s", "p50_us", "p95_us", "p99_us", "max_us")
+    table = Table()
+    table.add_column("workload", no_wrap=True)
+    for heading in ("per second", "p50 µs", "p95 µs", "p99 µs", "max µs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("")
     for one in rows:
-        figures = (f"{one[name]:,}" for name in (*common[2:], "n"))
-        others = ", ".join(f"{name} {value}" for name, value in one.items() if name not in common)
-        table.add_row(str(one["workload"]), *figures, others)
+        figures = (shortened(one[name]) for name in COMMON[2:])
+        others = (f"{name} {value}" for name, value in one.items() if name not in COMMON)
+        table.add_row(str(one["workload"]), *figures, ", ".join(others))
     console.print(table)
+
+
+def shortened(figure: object) -> str:
+    """A number with the digits that matter."""
+    assert isinstance(figure, int | float)
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.2f}"

@@ -131,8 +131,9 @@ def show_overload(console: Console, report: OverloadReport) -> None:
     """The figures, for a person."""
     console.print(
         f"offered {report.offered_per_s:.0f}/s to one client, "
-        f"admitted {report.granted_per_s:.1f}/s (after a burst of {BURST}); of {report.offered} requests {report.answered} were "
-        f"answered, {sum(report.errors.values())} expired, sums off by {report.sum_off}",
+        f"admitted {report.granted_per_s:.1f}/s (after a burst of {BURST}); "
+        f"of {report.offered} requests {report.answered} were answered, "
+        f"{sum(report.errors.values())} expired, sums off by {report.sum_off}",
         highlight=False,
     )
     table = Table("priority", "answered", "errors", "p50 ms", "p99 ms", "max ms")
