@@ -10,12 +10,16 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from denoagents.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from denoagents.actor.actor import Actor
+
+
+PLAIN_NAMES: Final = frozenset({"app", "main", "actors", "__init__"})
+"""Modules that are called so in many apps: the folder names the app."""
 
 
 class AppError(UsageError):
@@ -40,8 +44,12 @@ def is_file(spec: str) -> bool:
 
 
 def group_name(spec: str) -> str:
-    """The group of an app, known before it is loaded."""
-    return Path(spec).stem if is_file(spec) else spec.rpartition(".")[2]
+    """The group of an app, known before it is loaded; hello/app.py and hello.app are "hello"."""
+    parts = (
+        [*Path(spec).resolve().parts[-2:-1], Path(spec).stem] if is_file(spec) else spec.split(".")
+    )
+    plain = parts[-1] in PLAIN_NAMES and len(parts) > 1 and parts[-2].isidentifier()
+    return parts[-2] if plain else parts[-1]
 
 
 def load_application(spec: str) -> Application:

@@ -77,9 +77,13 @@ class CommandLine(click.Group):
 def print_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     """Print the version and end; the package's records are read only when asked."""
     if asked and not ctx.resilient_parsing:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        click.echo(f"denoagents {version('denoagents')}")
+        try:
+            number = version("denoagents")
+        except PackageNotFoundError:
+            number = "(run from its source, not installed)"
+        click.echo(f"denoagents {number}")
         ctx.exit(0)
 
 
@@ -119,7 +123,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def wants_json(arguments: Sequence[str]) -> bool:
     """Whether errors are for a machine; asked of the raw words, as parsing may be what failed."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    pairs = zip(arguments, [*arguments[1:], ""], strict=False)
     return any(
         word in ("-ojson", "-o=json", "--output=json")
         or (word in ("-o", "--output") and value == "json")

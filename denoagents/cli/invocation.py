@@ -21,11 +21,19 @@ class Invocation:
 
     config: Config
     as_json: bool = False
+    flags: tuple[str, ...] = ()
+    """The configuration flags as they were typed, for child processes."""
 
     @property
     def broker(self) -> str:
         """Where the broker is."""
         return str(self.config["broker.address"])
+
+    @property
+    def store(self) -> Path | None:
+        """Where a broker keeps its records, if anywhere."""
+        text = str(self.config["broker.store"])
+        return Path(text) if text else None
 
 
 def configured(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,7 +50,10 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         flags = [*assignments, *([f"broker.address={broker}"] if broker else [])]
         config = load(file=config_file, profile=profile, flags=flags)
-        return function(Invocation(config, output == "json"), **others)
+        words = ["--config", str(file)] if (file := config_file) else []
+        words += ["--profile", profile] if profile else []
+        words += [word for one in assignments for word in ("--set", one)]
+        return function(Invocation(config, output == "json", tuple(words)), **others)
 
     for option in (
         click.option(

@@ -1,7 +1,8 @@
 """A child process that does not outlive its parent, even when the parent is killed with SIGKILL.
 
 Linux: the kernel sends SIGKILL when the parent ends (PR_SET_PDEATHSIG). Elsewhere, the named
-fallback: a pipe whose other end only the parent holds; its end of file ends the child.
+fallback: a pipe whose other end only the parent holds; its end of file ends the child. A
+parent that hands down no pipe there is looked for every half second.
 
 Rules: the parent starts children from its main thread (the kernel watches the thread that forked);
 both ways survive `exec`, so a worker may replace itself.
@@ -11,12 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 
@@ -25,10 +28,20 @@ ON_LINUX: Final = os.uname().sysname == "Linux"
 PR_SET_PDEATHSIG: Final = 1
 """From <sys/prctl.h>; survives exec, is cleared by fork."""
 
+ASK_EVERY_S: Final = 0.5
+"""Without kernel and pipe (a parent that gave only its id), the parent is looked for this often."""
+
 ORPHANED: Final = 71
 """Exit code of a child that saw its parent's end by the pipe."""
 
-F = TypeVar("F", bound=Callable[..., Any])
+
+@dataclass(frozen=True, slots=True)
+class ChildFlags:
+    """What a parent told this process about itself."""
+
+    parent: int | None = None
+    lifeline: int | None = None
+    report: int | None = None
 
 
 @dataclass(slots=True)
@@ -68,15 +81,25 @@ def hold(parent: int | None, lifeline: int | None) -> None:
     if parent is None:
         return
     if lifeline is not None:
-        watch = threading.Thread(target=_wait_for_end, args=(lifeline,), name="lifeline")
-        watch.daemon = True
-        watch.start()
-    elif ON_LINUX:
+        _watch(_wait_for_end, lifeline)
+    elif not ON_LINUX:
+        _watch(_ask_again, parent)
+    else:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != parent:  # it ended before we could ask
         os._exit(ORPHANED)
+
+
+def _watch(watch: Callable[[int], None], number: int) -> None:
+    threading.Thread(target=watch, args=(number,), name="lifeline", daemon=True).start()
+
+
+def _ask_again(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(ASK_EVERY_S)
+    os._exit(ORPHANED)
 
 
 def _wait_for_end(descriptor: int) -> None:
@@ -86,12 +109,23 @@ def _wait_for_end(descriptor: int) -> None:
     os._exit(ORPHANED)
 
 
-def child_options(function: F) -> F:
-    """Flags of every long-running command, set by a parent that wants it to end with it."""
+def child_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Flags of every long-running command, set by a parent that wants it to end with it.
+
+    The process holds on to its parent before anything else runs.
+    """
+
+    @functools.wraps(function)
+    def call(
+        *words: Any, parent: int | None, lifeline: int | None, report: int | None, **others: Any
+    ) -> Any:
+        hold(parent, lifeline)
+        return function(*words, child=ChildFlags(parent, lifeline, report), **others)
+
     for option in (
         click.option("--parent", type=int, hidden=True, help="End when this process ends."),
         click.option("--lifeline", type=int, hidden=True, help="Pipe whose end of file ends us."),
         click.option("--report", type=int, hidden=True, help="Pipe for JSON lines to the parent."),
     ):
-        function = option(function)
-    return function
+        call = option(call)
+    return call

@@ -11,7 +11,10 @@ import os
 import queue
 import sys
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from denoagents.config.load import Config
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
@@ -82,7 +85,11 @@ class _Logger:
 
 
 def configure(
-    *, level: str = "info", form: str = "auto", stream: TextIO | None = None, **context: object
+    *,
+    level: str = "info",
+    form: str = "auto",
+    stream: TextIO | None = None,
+    context: Mapping[str, object] | None = None,
 ) -> LineWriter:
     """Send every structlog line to `stream` (stderr); `context` stands in each line."""
     structlog = import_structlog()
@@ -92,7 +99,7 @@ def configure(
     atexit.register(writer.close)
     processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,
-        _Context(context),
+        _Context(context or {}),
         structlog.processors.add_log_level,
         structlog.processors.StackInfoRenderer(),
         _timestamp(structlog, for_people),
@@ -112,6 +119,12 @@ def configure(
         cache_logger_on_first_use=False,
     )
     return writer
+
+
+def configure_for(config: Config, node: str = "") -> LineWriter:
+    """As the keys `logs.level` and `logs.form` say."""
+    level, form = str(config["logs.level"]), str(config["logs.form"])
+    return configure(level=level, form=form, context={"node": node} if node else {})
 
 
 def _timestamp(structlog: Any, for_people: bool) -> Processor:
@@ -138,7 +151,7 @@ def import_structlog() -> Any:
 class _Context:
     """Adds the process's own words (node, role) to each line that does not set them itself."""
 
-    def __init__(self, context: dict[str, object]) -> None:
+    def __init__(self, context: Mapping[str, object]) -> None:
         self._context = context
 
     def __call__(self, _logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:

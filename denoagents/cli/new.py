@@ -44,13 +44,13 @@ if __name__ == "__main__":
     asyncio.run(main())
 '''
 
-TEST: Final = '''"""Tests of {name}.py: an embedded node, no broker, no network."""
+TEST: Final = '''"""Tests of app.py: an embedded node, no broker, no network."""
 
 from __future__ import annotations
 
 import asyncio
 
-from {name} import Counter
+from app import Counter
 
 from denoagents import Node
 
@@ -85,34 +85,32 @@ class ExistsError(RejectedError):
 @click.command("new")
 @click.argument("name")
 def command(name: str) -> None:
-    """Make a first app: NAME/NAME.py and its pytest test.
+    """Make a first app: NAME/app.py and its pytest test.
 
-    NAME becomes a Python module, so it holds letters, digits and underscores.
+    NAME may be a path; its last part names the app.
     """
-    folder, module = Path(name), module_name(name)
+    folder, title = Path(name), title_of(name)
     if folder.exists():
         raise ExistsError(f"{folder} exists already; choose another name or remove it")
     folder.mkdir(parents=True)
-    title = module.replace("_", " ").capitalize()
-    (folder / f"{module}.py").write_text(APP.replace("{title}", title), encoding="utf-8")
-    (folder / f"test_{module}.py").write_text(TEST.replace("{name}", module), encoding="utf-8")
-    app = folder / f"{module}.py"
-    click.echo(f"made {app} and {folder / f'test_{module}.py'}; type next:\n")
-    click.echo(f"  python {app}                 # one process")
-    click.echo(f"  python -m pytest {folder}    # its test")
-    click.echo(f"  denoagents up {app}          # a broker and two workers")
-    click.echo("  denoagents ask Counter/visits add 2")
+    app, test = folder / "app.py", folder / "test_app.py"
+    app.write_text(APP.replace("{title}", title), encoding="utf-8")
+    test.write_text(TEST, encoding="utf-8")
+    click.echo(f"made {app} and {test}; type next:\n")
+    for words, meaning in (
+        (f"python {app}", "one process"),
+        (f"python -m pytest {folder}", "its test"),
+        (f"denoagents up {app}", "a broker and two workers"),
+        ("denoagents ask Counter/visits add 2", "in another terminal"),
+    ):
+        click.echo(f"  {words:<40}  # {meaning}")
 
 
-def module_name(name: str) -> str:
-    """The Python module for an app called `name`; `my-app` becomes `my_app`."""
-    import sys
-
-    module = Path(name).name.replace("-", "_").lower()
-    if not module.isidentifier():
+def title_of(name: str) -> str:
+    """What the app's docstring calls it: `my-app` is "My app"."""
+    word = Path(name).name.replace("-", "_")
+    if not word.isidentifier():
         raise UsageError(
-            f"{name!r} cannot be the name of an app: use letters, digits and underscores"
+            f"{name!r} cannot be the name of an app: use letters, digits, - and _, a letter first"
         )
-    if module in sys.stdlib_module_names or module == "denoagents":
-        raise UsageError(f"{name!r} would hide a module that Python needs; choose another name")
-    return module
+    return word.replace("_", " ").strip().capitalize() or word

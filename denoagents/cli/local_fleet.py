@@ -1,0 +1,243 @@
+"""A broker and workers on one machine as child processes: started, watched, reloaded, drained."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import structlog
+
+from denoagents.cli import watch
+from denoagents.cli.application import group_name
+from denoagents.cli.child import Child, Ended, run_once
+from denoagents.cli.failure import ExitCode, FailedError
+from denoagents.cli.lifeline import Lifeline
+from denoagents.cli.parent_pipe import teller
+from denoagents.cli.stop_signal import StoppedError, StopSignal
+from denoagents.errors import DenoagentsError
+from denoagents.node.node import Node
+
+READY_S: Final = 30.0
+"""A worker that has not joined after this is reported."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPlan:
+    """What `up` was asked for."""
+
+    app: str
+    workers: int = 2
+    is_reloading: bool = False
+    broker: str = "tcp://127.0.0.1:7400"
+    store: Path | None = None
+    group: str = ""
+    loop: str = "uvloop"
+    flags: tuple[str, ...] = ()
+    """Configuration flags, handed on to every child."""
+    report: int | None = None
+    """Pipe to our own parent."""
+
+    def worker_arguments(self, name: str, broker: str) -> list[str]:
+        """The command line of one worker."""
+        words = ["worker", self.app, "--broker", broker, "--name", name, "--loop", self.loop]
+        words += ["--group", self.group or group_name(self.app), *self.flags]
+        return [*words, "--set", "actor.check_local_calls=on"] if self.is_reloading else words
+
+    def broker_arguments(self, bind: str, store: Path) -> list[str]:
+        """The command line of the broker."""
+        words = ["broker", "--bind", bind, "--store", str(store), "--loop", self.loop]
+        return [*words, *self.flags]
+
+
+class LocalFleet:
+    """Runs a `FleetPlan` until it is told to end."""
+
+    def __init__(self, plan: FleetPlan) -> None:
+        self._plan = plan
+        self._lifeline = Lifeline.open()
+        self._tell = teller(plan.report)
+        self._endpoint = ""
+        self._types: list[str] = []
+        self._client: Node | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._joined: dict[str, asyncio.Event] = {}
+        self._listening = asyncio.Event()
+        self._workers: dict[Child, asyncio.Task[Ended]] = {}
+
+    async def run(self) -> int:
+        """Start everything, stay until told to end or nothing is left, end everything."""
+        stop = StopSignal()
+        folder = Path(tempfile.mkdtemp(prefix="denoagents-up-"))
+        broker = self._child("broker", [])
+        store = self._plan.store or folder / "broker.store"
+        broker.arguments = self._plan.broker_arguments(self._plan.broker, store)
+        keeping = asyncio.ensure_future(broker.keep())
+        try:
+            await _first_of(self._listening.wait(), stop.first(), watching=[keeping])
+            if keeping.done() or stop.asked:
+                return _start_failed(keeping)
+            broker.arguments = self._plan.broker_arguments(self._endpoint, store)
+            code = await self._run_workers(stop, keeping)
+            broker.drain()
+            await stop.unless_insisted(_finished(keeping))
+        except StoppedError:
+            return ExitCode.INTERRUPTED
+        finally:
+            await self._end(broker, keeping)
+            shutil.rmtree(folder, ignore_errors=True)
+        return code
+
+    async def _run_workers(self, stop: StopSignal, broker: asyncio.Task[Ended]) -> int:
+        for number in range(1, self._plan.workers + 1):
+            name = f"{self._plan.group or group_name(self._plan.app)}-{number}"
+            self._joined[name] = asyncio.Event()
+            child = self._child(name, self._plan.worker_arguments(name, self._endpoint))
+            self._workers[child] = asyncio.ensure_future(child.keep())
+        self._begin(self._connect())
+        self._begin(self._announce())
+        if self._plan.is_reloading:
+            self._begin(self._reload_on_change())
+        ends = [*self._workers.values(), broker]
+        while not stop.asked and any(not end.done() for end in self._workers.values()):
+            running = [end for end in ends if not end.done()]
+            await _first_of(stop.first(), watching=running)
+            if broker.done() or any(end.result().never_can for end in ends if end.done()):
+                break
+        return await self._drain_workers(stop)
+
+    async def _drain_workers(self, stop: StopSignal) -> int:
+        if running := [child for child, end in self._workers.items() if not end.done()]:
+            log.info("draining", workers=len(running))
+        for child in running:
+            child.drain()
+        ends = await stop.unless_insisted(_all(list(self._workers.values())))
+        bad = [end for end in ends if not end.was_asked]
+        return next((end.code for end in bad if end.never_can), int(bool(bad)))
+
+    async def _end(self, broker: Child, keeping: asyncio.Task[Ended]) -> None:
+        """Leave nothing behind, whatever happened before."""
+        tasks = [*self._tasks, *self._workers.values(), keeping]
+        for child in (*self._workers, broker):
+            child.kill()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._client is not None:
+            with contextlib.suppress(DenoagentsError):
+                await self._client.close(drain=False)
+        self._lifeline.close()
+
+    # --- what children tell ---------------------------------------------------------------------
+
+    def _child(self, name: str, arguments: list[str]) -> Child:
+        return Child(
+            name, arguments, self._lifeline, on_event=self._child_told, on_end=self._child_ended
+        )
+
+    def _child_told(self, child: Child, fields: dict[str, Any]) -> None:
+        if fields.get("event") == "listening":
+            self._endpoint = str(fields["endpoint"])
+            self._listening.set()
+        elif fields.get("event") == "joined" and child.name in self._joined:
+            self._types = [str(one) for one in fields.get("types", [])]
+            self._joined[child.name].set()
+
+    def _child_ended(self, child: Child, ended: Ended) -> None:
+        if child.name in self._joined:
+            self._joined[child.name].clear()
+        if ended.incarnation and child in self._workers:
+            self._begin(self._tell_reaped(ended.incarnation))
+        if not ended.was_asked and not child.is_stopping:
+            will = "stays down" if ended.never_can else "starts again"
+            log.warning("child ended", child=child.name, reason=ended.reason, now=will)
+
+    async def _connect(self) -> None:
+        self._client = Node(broker=self._endpoint, name=f"up-{os.getpid()}")
+        await self._client.start()
+
+    async def _tell_reaped(self, incarnation: int) -> None:
+        """The kernel told us of its end; the broker need not wait for silent heartbeats."""
+        with contextlib.suppress(DenoagentsError):
+            if self._client is not None:
+                await self._client.control("reaped", {"incarnation": incarnation})
+
+    async def _announce(self) -> None:
+        try:
+            async with asyncio.timeout(READY_S):
+                await _all([event.wait() for event in self._joined.values()])
+        except TimeoutError:
+            late = [name for name, event in self._joined.items() if not event.is_set()]
+            log.warning("workers have not joined", workers=late, after_s=READY_S)
+            return
+        self._tell("ready", endpoint=self._endpoint, types=self._types)
+        example = self._types[0] if self._types else "TYPE"
+        click.echo(
+            f"up: broker {self._endpoint}, {len(self._joined)} workers host "
+            f"{', '.join(self._types)}; Ctrl-C ends it. In another terminal:\n"
+            f"  denoagents status\n  denoagents describe type {example}\n"
+            f"  denoagents ask {example}/KEY METHOD [ARGUMENTS]"
+        )
+
+    async def _reload_on_change(self) -> None:
+        root = watch.root_of(self._plan.app)
+        stamps = await asyncio.to_thread(watch.stamps, root)
+        while True:
+            files, stamps = await watch.changed(root, stamps)
+            log.info("files changed", files=[str(path.relative_to(root)) for path in files[:5]])
+            if await run_once(["worker", self._plan.app, "--check"], self._lifeline):
+                log.error("the app cannot be loaded; the workers go on with the old one")
+                continue
+            for child in self._workers:
+                joined = self._joined[child.name]
+                joined.clear()
+                child.reload()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(joined.wait(), READY_S)
+            log.info("reloaded", workers=len(self._workers))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finish)
+
+    def _finish(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task of up failed", error=repr(error))
+
+
+async def _first_of(*waits: Coroutine[Any, Any, Any], watching: list[asyncio.Task[Any]]) -> None:
+    """Return when any of them is done; the tasks in `watching` go on."""
+    own = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait([*own, *watching], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in own:
+            task.cancel()
+
+
+async def _all(awaitables: list[Any]) -> list[Any]:
+    return await asyncio.gather(*awaitables)
+
+
+async def _finished(task: asyncio.Task[Ended]) -> Ended:
+    return await asyncio.shield(task)
+
+
+def _start_failed(broker: asyncio.Task[Ended]) -> int:
+    """The broker is not there; it has said why itself."""
+    if not broker.done():
+        return ExitCode.INTERRUPTED
+    if broker.result().never_can:
+        return broker.result().code
+    raise FailedError(f"the broker did not start: {broker.result().reason}")

@@ -1,0 +1,81 @@
+"""Runs a worker node in this process until it is drained, stopped or evicted."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+import structlog
+
+from denoagents.cli.failure import ExitCode
+from denoagents.cli.parent_pipe import teller
+from denoagents.cli.stop_signal import StoppedError, StopSignal
+from denoagents.node.node import Node
+from denoagents.node.settings import NodeSettings
+
+if TYPE_CHECKING:
+    from denoagents.actor.actor import Actor
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlan:
+    """What one worker serves, and where."""
+
+    broker: str
+    types: Sequence[type[Actor]]
+    name: str | None
+    group: str
+    bind: str
+    settings: NodeSettings
+    report: int | None = None
+
+
+async def serve_worker(plan: WorkerPlan) -> int | None:
+    """Serve until the end; returns the exit code, or None when the node was evicted."""
+    stop = StopSignal()
+    node = Node(
+        broker=plan.broker,
+        serve=plan.types,
+        name=plan.name,
+        group=plan.group,
+        bind=plan.bind,
+        settings=plan.settings,
+    )
+    try:
+        return await _serve(plan, node, stop)
+    except StoppedError:
+        log.warning("stopped without draining", node=node.name)
+        return ExitCode.INTERRUPTED
+    finally:
+        await node.close(drain=False)
+
+
+async def _serve(plan: WorkerPlan, node: Node, stop: StopSignal) -> int | None:
+    await stop.or_first(node.start())
+    if node.state != "running":  # a signal came before the broker's word
+        raise StoppedError
+    names = [one.__name__ for one in plan.types]
+    teller(plan.report)("joined", name=node.name, incarnation=node.incarnation, types=names)
+    log.info("joined", node=node.name, group=plan.group, types=names, broker=plan.broker)
+    reason = await stop.or_first(node.wait_ended())
+    if reason is not None and reason.startswith("evicted"):
+        log.warning("begins anew", node=node.name, reason=reason)
+        return None
+    log.info("draining", node=node.name, reason=reason or "asked by a signal")
+    await stop.unless_insisted(node.close(drain=True))
+    log.info("drained", node=node.name)
+    return ExitCode.OK
+
+
+def replace_process() -> NoReturn:
+    """Begin anew as another incarnation: same process, same words, same descriptors."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(  # noqa: S606 - our own words again
+        sys.executable, [sys.executable, *sys.orig_argv[1:]]
+    )

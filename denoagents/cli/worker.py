@@ -1,0 +1,86 @@
+"""`denoagents worker APP`: one process that hosts the actors of an app."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from denoagents.cli.event_loop import loop_option, run
+from denoagents.cli.invocation import Invocation, broker_option, configured, output_option
+from denoagents.cli.lifeline import ChildFlags, child_options
+
+if TYPE_CHECKING:
+    from denoagents.cli.application import Application
+
+
+@click.command("worker")
+@click.argument("app")
+@click.option("--name", metavar="NAME", help="The node's name.  [default: one that is free]")
+@click.option("--group", metavar="NAME", help="The group it joins.  [default: the app's name]")
+@click.option(
+    "--bind",
+    default="tcp://127.0.0.1:0",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Where other nodes reach it; port 0 takes a free one.",
+)
+@click.option("--check", is_flag=True, help="Load the app, show its actors, and end.")
+@broker_option
+@loop_option
+@output_option
+@configured
+@child_options
+def command(
+    invocation: Invocation,
+    app: str,
+    *,
+    check: bool,
+    name: str | None,
+    group: str | None,
+    bind: str,
+    loop: str,
+    child: ChildFlags,
+) -> int:
+    """Run one worker, which hosts the actors of APP: a file, or package.module.
+
+    SIGTERM and Ctrl-C drain it: running turns end, actors move to other workers, and the exit code
+    is 0. A second one ends it at once.
+    """
+    from denoagents.cli.log_output import configure_for  # first: it keeps rich out of the process
+
+    configure_for(invocation.config)
+    from denoagents.cli.application import load_application
+
+    application = load_application(app)
+    if check:
+        return _show(application, invocation)
+    from denoagents.cli.service import WorkerPlan, replace_process, serve_worker
+    from denoagents.config.plan import to_node_settings
+
+    plan = WorkerPlan(
+        broker=invocation.broker,
+        types=application.types,
+        name=name,
+        group=group or application.name,
+        bind=bind,
+        settings=to_node_settings(invocation.config, is_worker=True),
+        report=child.report,
+    )
+    code = run(serve_worker(plan), loop)
+    return code if code is not None else replace_process()
+
+
+def _show(application: Application, invocation: Invocation) -> int:
+    from denoagents.cli.output import print_json, print_table
+
+    rows = [
+        (one.__name__, method.name, "stream" if method.is_stream else "ask")
+        for one in application.types
+        for method in one.__denoagents_type__.methods.values()
+    ]
+    if invocation.as_json:
+        print_json([{"type": t, "method": m, "kind": k} for t, m, k in rows])
+    else:
+        print_table(("type", "method", "kind"), rows)
+    return 0
