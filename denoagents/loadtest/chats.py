@@ -51,7 +51,9 @@ class Exchange:
 class Chats:
     """All chats of one process."""
 
-    def __init__(self, node: Node, population: Population, count: int, seed: int) -> None:
+    def __init__(
+        self, node: Node, population: Population, count: int, seed: int, think_s: float = THINK_S
+    ) -> None:
         self.record = Record()
         self.first_word = Histogram()
         """From the question to the first piece of the answer, in ns."""
@@ -70,6 +72,7 @@ class Chats:
         self._draw = Draw(population, seed)
         self._called_at: dict[str, list[str]] = {}
         self.count = count
+        self._think_s = think_s
 
     async def read_catalogues(self) -> None:
         """Ask each librarian once which modules' names are called in its files."""
@@ -96,14 +99,14 @@ class Chats:
         return [*known, Question("where", names["where"][0])]
 
     async def _chat(self, question: Question | None, end_ns: int) -> None:
-        await asyncio.sleep(self._random.random() * THINK_S)
+        await asyncio.sleep(self._random.random() * self._think_s)
         while self._clock.now_ns() < end_ns:
             self.busy += 1
             await self._discuss(question or self._draw.question(1 - CALLERS_SHARE))
             self.busy -= 1
             question = None
             rest_s = (end_ns - self._clock.now_ns()) / 1e9
-            await asyncio.sleep(max(0.0, min(rest_s, self._random.expovariate(1 / THINK_S))))
+            await asyncio.sleep(max(0.0, min(rest_s, self._random.expovariate(1 / self._think_s))))
 
     async def _discuss(self, question: Question) -> None:
         begin_ns, right, error = self._clock.now_ns(), False, ""

@@ -36,7 +36,7 @@ class Stock(msgspec.Struct, frozen=True):
     opened_ms: float
 
 
-class _Reading:
+class Reading:
     """What the librarians of one process share: the list of files, and one pair of eyes."""
 
     corpus: Corpus | None = None
@@ -59,46 +59,39 @@ class _Reading:
 class Librarian(Actor):
     """Knows where things are defined, what they do, and who calls them, in its own files."""
 
-    async def _open(self) -> Shelf:
-        """The index; the first activation makes it, a later one reads it back."""
-        known: Shelf | None = getattr(self, "_shelf", None)
-        if known is not None:
-            return known
+    async def on_start(self) -> None:
+        """Make the index or read it back, on a pool thread: others are served meanwhile."""
         begun = time.perf_counter()
         key = self.context.address.rpartition("/")[2]
         path = Path("library") / f"{key}.msgpack"
-        shelf, is_from_file = await asyncio.to_thread(_Reading.open, key, path)
+        self._shelf, is_from_file = await asyncio.to_thread(Reading.open, key, path)
         took_ms = (time.perf_counter() - begun) * 1000
-        sizes = (shelf.modules, len(shelf.definitions), len(shelf.callers))
+        sizes = (self._shelf.modules, len(self._shelf.definitions), len(self._shelf.callers))
         self._stock = Stock(os.getpid(), *sizes, is_from_file, took_ms)
-        self._shelf = shelf
-        return shelf
 
     @idempotent
     async def stock(self) -> Stock:
-        """Open the index if need be, and say what is in it."""
-        await self._open()
+        """Say what is in the index, and where."""
         return self._stock
 
     @idempotent
     async def where(self, name: str) -> Definition | None:
         """Where `name` is defined, and the first paragraph of its docstring."""
-        return (await self._open()).definitions.get(name)
+        return self._shelf.definitions.get(name)
 
     @idempotent
     async def callers(self, name: str) -> list[str]:
         """Who calls `name`, in this librarian's files."""
-        return (await self._open()).callers.get(name, [])
+        return self._shelf.callers.get(name, [])
 
     @idempotent
     async def catalogue(self) -> list[str]:
         """The modules and classes whose names are called in this librarian's files."""
-        return (await self._open()).called_modules()
+        return self._shelf.called_modules()
 
     async def answer(self, question: str) -> AsyncIterator[str]:
         """Answer a question in words: a place and a summary word by word, callers one by one."""
-        asked = parse_question(question)
-        shelf = await self._open()
+        asked, shelf = parse_question(question), self._shelf
         if asked is None:
             yield "I know only where something is defined, and who calls it."
         elif asked.kind == "callers":
@@ -113,7 +106,5 @@ class Librarian(Actor):
 
     async def misremember(self, name: str) -> None:
         """Shift one definition by a line: proves that a wrong answer is noticed."""
-        shelf = await self._open()
-        found = shelf.definitions[name]
-        wrong = msgspec.structs.replace(found, line=found.line + 1)
-        shelf.definitions[name] = wrong
+        found = self._shelf.definitions[name]
+        self._shelf.definitions[name] = msgspec.structs.replace(found, line=found.line + 1)
