@@ -21,6 +21,9 @@ from denoagents.cli.failure import ExitCode
 from denoagents.cli.lifeline import Lifeline
 from denoagents.cli.parent_pipe import read_lines
 
+MODULE: Final = ["-m", "denoagents.cli"]
+"""How this very command line is started again."""
+
 BACKOFF_FIRST_S: Final = 0.1
 BACKOFF_LONGEST_S: Final = 5.0
 CALM_S: Final = 10.0
@@ -60,8 +63,7 @@ async def run_once(arguments: Sequence[str], lifeline: Lifeline) -> int:
     """Run a short command as a child; returns its exit code."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-m",
-        "denoagents.cli",
+        *MODULE,
         *arguments,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -169,8 +171,7 @@ class Child:
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-m",
-                "denoagents.cli",
+                *MODULE,
                 *words,
                 stdin=subprocess.DEVNULL,
                 pass_fds=(write_fd, *self._lifeline.descriptors),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ class Invocation:
     config: Config
     as_json: bool = False
     flags: tuple[str, ...] = ()
-    """The configuration flags as they were typed, for child processes."""
+    """The same configuration as flags, for child processes (which may run in another folder)."""
 
     @property
     def broker(self) -> str:
@@ -36,7 +36,9 @@ class Invocation:
         return Path(text) if text else None
 
 
-def configured(function: Callable[..., Any]) -> Callable[..., Any]:
+def configured(
+    function: Callable[..., Any], default_profile: str = "default"
+) -> Callable[..., Any]:
     """Give a command `--config`, `--profile` and `--set`; it is called with an `Invocation`."""
 
     @functools.wraps(function)
@@ -49,11 +51,9 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
         **others: Any,
     ) -> Any:
         flags = [*assignments, *([f"broker.address={broker}"] if broker else [])]
-        config = load(file=config_file, profile=profile, flags=flags)
-        words = ["--config", str(file)] if (file := config_file) else []
-        words += ["--profile", profile] if profile else []
-        words += [word for one in assignments for word in ("--set", one)]
-        return function(Invocation(config, output == "json", tuple(words)), **others)
+        config = load(file=config_file, profile=profile, usual_profile=default_profile, flags=flags)
+        invocation = Invocation(config, output == "json", _words_of(config, assignments))
+        return function(invocation, **others)
 
     for option in (
         click.option(
@@ -66,6 +66,12 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
     ):
         call = option(call)
     return call
+
+
+def _words_of(config: Config, assignments: Iterable[str]) -> tuple[str, ...]:
+    file = ("--config", str(config.file.resolve())) if config.file else ()
+    values = (word for one in assignments for word in ("--set", one))
+    return (*file, "--profile", config.profile, *values)
 
 
 def output_option(function: F) -> F:

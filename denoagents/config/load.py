@@ -69,13 +69,17 @@ def load(
     file: Path | None = None,
     flags: Sequence[str] = (),
     profile: str | None = None,
+    usual_profile: str = "default",
     environment: Mapping[str, str] | None = None,
 ) -> Config:
-    """Read every source; raises `ConfigurationProblemsError` naming all that is wrong."""
+    """Read every source; raises `ConfigurationProblemsError` naming all that is wrong.
+
+    `usual_profile` holds where neither `profile` nor the environment names one.
+    """
     environment = os.environ if environment is None else environment
     known = list(BY_NAME)
     path = find_file(file, environment)
-    profile = profile or environment.get(PROFILE_VARIABLE) or "default"
+    profile = profile or environment.get(PROFILE_VARIABLE) or usual_profile
     problems: list[str] = []
     raws = _profile_values(profile, problems)
     sources = [read_environment(environment, known), read_flags(flags, known)]
