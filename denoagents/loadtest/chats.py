@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from denoagents._native.clock import Clock
@@ -18,7 +17,6 @@ from denoagents.loadtest.lookup import Desk
 from denoagents.loadtest.questions import (
     FAMOUS,
     Draw,
-    Kind,
     Population,
     Question,
     expected_text,
@@ -71,6 +69,7 @@ class Chats:
         self._random = random.Random(seed)
         self._draw = Draw(population, seed)
         self._called_at: dict[str, list[str]] = {}
+        self._shown = self._openings()
         self.count = count
         self._think_s = think_s
 
@@ -86,17 +85,16 @@ class Chats:
 
     async def run(self, end_ns: int) -> None:
         """All chats, until `end_ns`; each ends after the answer that it is reading then."""
-        openings = self._openings()
         async with asyncio.TaskGroup() as group:
             for number in range(self.count):
-                first = openings[number] if number < len(openings) else None
+                first = self._shown[number] if number < len(self._shown) else None
                 group.create_task(self._chat(first, end_ns))
 
     def _openings(self) -> list[Question]:
-        kinds: Sequence[Kind] = ("where", "callers")
+        """The first three chats' first questions: the famous ones where this Python has them."""
         names = self._population.names
-        known = [Question(k, n) for k, n in zip(kinds, FAMOUS, strict=True) if n in names[k]]
-        return [*known, Question("where", names["where"][0])]
+        known = [question for question in FAMOUS if question.name in names[question.kind]]
+        return [*known, Question("callers", names["callers"][0])]
 
     async def _chat(self, question: Question | None, end_ns: int) -> None:
         await asyncio.sleep(self._random.random() * self._think_s)
@@ -128,7 +126,7 @@ class Chats:
             right = " ".join(pieces) == expected_text(self._population.truth, question.name)
         else:
             right = sorted(pieces) == sorted(self._population.truth.all_callers(question.name))
-        if len(self.exchanges) < 3 and question.text not in self.exchanges:
+        if question in self._shown:
             text = GAP[question.kind].join(pieces)
             self.exchanges[question.text] = Exchange(question.text, text, len(keys))
         return right

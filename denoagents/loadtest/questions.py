@@ -10,7 +10,6 @@ import bisect
 import itertools
 import random
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,9 +21,6 @@ ZIPF_EXPONENT = 1.1
 
 WHERE_SHARE = 0.7
 """Share of look-ups that ask where something is defined; the others ask who calls it."""
-
-FAMOUS = ("heapq.merge", "os.replace")
-"""Asked by the first chats, so that the three printed answers are ones a reader can judge."""
 
 Kind = Literal["where", "callers"]
 TEMPLATES: dict[Kind, str] = {
@@ -47,6 +43,10 @@ class Question:
     @property
     def text(self) -> str:
         return TEMPLATES[self.kind].format(self.name)
+
+
+FAMOUS = (Question("where", "heapq.merge"), Question("callers", "os.replace"))
+"""Asked by the first chats, so that printed answers are ones a reader can judge."""
 
 
 def parse_question(text: str) -> Question | None:
@@ -136,10 +136,3 @@ def expected_text(truth: Truth, name: str) -> str:
     fact = truth.definitions[name]
     place = f"{name} is a {fact.kind}, defined in {fact.file}, line {fact.line}."
     return " ".join(f"{place} {fact.summary}".split())
-
-
-def sample_questions(draws: Sequence[Question]) -> list[Question]:
-    """Keep one of each kind of answer for show: a place, a list of callers, one more place."""
-    where = [q for q in draws if q.kind == "where"]
-    callers = [q for q in draws if q.kind == "callers"]
-    return [*where[:1], *callers[:1], *where[1:2]]

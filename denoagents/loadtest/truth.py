@@ -7,7 +7,7 @@ Rules, fixed before any answer is seen; what they leave out is never asked:
     import, or comes from another file, gives no definitions.
     A definition is a public function, class, or method of a public class, that is found in its own
     module under its own name, and whose name the module's code makes once; of each module the
-    first 12 by checksum.
+    first 8 by checksum.
     A summary counts if its first line stands in the object's own source (no made-up docstrings).
     A called name is asked about if all its parts are public and it has 1 to 40 callers.
 """
@@ -37,7 +37,7 @@ MOST_CALLERS = 40
 """A name with more callers makes no answer that a person would read."""
 
 
-MOST_DEFINITIONS = 12
+MOST_DEFINITIONS = 8
 """Definitions asked about per module: enough variety, and `inspect` takes 2 ms for each."""
 
 
