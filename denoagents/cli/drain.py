@@ -42,15 +42,11 @@ def command(invocation: Invocation, node: str, wait: bool, timeout: str) -> None
 
 
 async def _until_gone(client: Node, name: str, timeout_s: float) -> None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            while any(
-                one["name"] == name
-                for one in (await client.control("get", {"kind": "nodes"}))["rows"]
-            ):
-                await asyncio.sleep(0.1)  # noqa: ASYNC110 - the event is in another process
-    except TimeoutError:
-        raise FailedError(
-            f"{name} has not left within {timeout_s:g} s; a running turn may hold it: "
-            f"see `denoagents describe node {name}`"
-        ) from None
+    until = asyncio.get_running_loop().time() + timeout_s
+    while name in {one["name"] for one in (await client.control("get", {"kind": "nodes"}))["rows"]}:
+        if asyncio.get_running_loop().time() > until:
+            raise FailedError(
+                f"{name} has not left within {timeout_s:g} s; a running turn may hold it: "
+                f"see `denoagents describe node {name}`"
+            )
+        await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Runs a worker node in this process until it is drained, stopped or evicted."""
+"""Runs a worker node or a broker in this process until it is told to end."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import structlog
 
+from denoagents.broker.broker import Broker
 from denoagents.cli.failure import ExitCode
 from denoagents.cli.parent_pipe import teller
 from denoagents.cli.stop_signal import StoppedError, StopSignal
+from denoagents.config.load import Config
+from denoagents.config.plan import to_cluster_settings, to_link_settings
 from denoagents.node.node import Node
 from denoagents.node.settings import NodeSettings
+from denoagents.store.lease_store import FileLeaseStore
 
 if TYPE_CHECKING:
     from denoagents.actor.actor import Actor
@@ -69,6 +74,38 @@ async def _serve(plan: WorkerPlan, node: Node, stop: StopSignal) -> int | None:
     log.info("draining", node=node.name, reason=reason or "asked by a signal")
     await stop.unless_insisted(node.close(drain=True))
     log.info("drained", node=node.name)
+    return ExitCode.OK
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerPlan:
+    """Where a broker listens, and what it remembers."""
+
+    bind: str
+    store: Path | None
+    config: Config
+    report: int | None = None
+
+
+async def serve_broker(plan: BrokerPlan) -> int:
+    """Serve until told to end."""
+    stop = StopSignal()
+    broker = Broker(
+        bind=plan.bind,
+        cluster=str(plan.config["cluster.name"]),
+        settings=to_cluster_settings(plan.config),
+        link_settings=to_link_settings(plan.config),
+        store=FileLeaseStore(plan.store) if plan.store is not None else None,
+    )
+    try:
+        await broker.start()
+        teller(plan.report)(
+            "listening", endpoint=broker.endpoint, incarnation=broker.incarnation, name=broker.name
+        )
+        await stop.first()
+        await stop.unless_insisted(broker.close())
+    except StoppedError:
+        return ExitCode.INTERRUPTED
     return ExitCode.OK
 
 
