@@ -1,9 +1,9 @@
 """Deep health probes of the workers: who is due, who did not answer, who is unhealthy; pure.
 
 Rules: a worker is probed every `probe_every_s`; no good answer within `probe_timeout_s` is a
-failure; `probe_failures` in a row make it unhealthy, one good answer makes it healthy again (plan 2.8). An
-unhealthy worker is probed on. The first probe comes at a random point of the interval, so that a
-fleet is not probed all at once.
+failure; `probe_failures` in a row make it unhealthy, one good answer makes it healthy again (plan
+2.8). An unhealthy worker is probed on. The first probe comes at a random point of the interval, so
+that a fleet is not probed all at once.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Control records inside a link's batch: the only kind of record that the broker writes and reads.
 
 Rules: the layout is the node's (`csrc/peer.pyx`): one byte of kind, a varint (0), a varint of
-length, the payload. A batch with anything else, or with another number of records than it says, is a
-`ProtocolError`; lengths are checked against what is there.
+length, the payload. A batch with anything else, or with another number of records than it says, is
+a `ProtocolError`; lengths are checked against what is there.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Rules: the owner follows from the placed workers; the holder is who said last that it runs the
 slot, and stays so until another says it, or it is over. Who becomes owner anew must say it anew: it
 may have given the slot away since. Until then it is a former holder, who can tell whom it gave it
-to. A hand-over is done when every owner holds what it owns; actors that linger with a former holder because of a running turn do not delay it.
+to. A hand-over is done when every owner holds what it owns; actors that linger with a former holder
+because of a running turn do not delay it.
 """
 
 from __future__ import annotations

@@ -7,12 +7,12 @@ that a rule of the protocol forbids is an AssertionError at the moment when it h
 import heapq
 import random
 from collections import defaultdict, deque
+from functools import partial
 from itertools import count
 
 from denoagents._native.placement import assign
 from denoagents.address import Address
-from denoagents.cluster import instructions as do
-from denoagents.cluster import messages, orders
+from denoagents.cluster import instructions, messages, orders
 from denoagents.cluster import slots as slot_set
 from denoagents.cluster.beat import Beat
 from denoagents.cluster.fleet import Fleet
@@ -26,6 +26,21 @@ ACTORS = [f"T/{n}" for n in range(24)]
 SLOT = {actor: Address.parse(actor).slot for actor in ACTORS}
 TYPES = {"T": {"name": "T"}}
 BROKER = 0
+TODO = {
+    instructions.Route: "do_route",
+    instructions.Flush: "do_flush",
+    instructions.Acknowledge: "do_acknowledge",
+    instructions.Freeze: "do_freeze",
+    instructions.Ship: "do_ship",
+    instructions.ShipActor: "do_ship_actor",
+    instructions.Activate: "do_activate",
+    instructions.ActivateActor: "do_activate_actor",
+    instructions.Release: "do_release",
+    instructions.Report: "do_report",
+    instructions.Over: "do_over",
+    instructions.Drained: "do_drained",
+    instructions.Evicted: "do_evicted",
+}
 
 
 class Turn:
@@ -90,7 +105,7 @@ class Node:
 
     # --- what comes in ------------------------------------------------------------------------
 
-    def receive(self, sender, message):
+    def receive(self, sender, message):  # noqa: C901, PLR0912 - a table of messages
         if self.is_dead:
             return
         if self.is_frozen:
@@ -157,9 +172,9 @@ class Node:
 
     def carry_out(self, todo):
         for one in todo:
-            getattr(self, "do_" + type(one).__name__)(one)
+            getattr(self, TODO[type(one)])(one)
 
-    def do_Route(self, one):
+    def do_route(self, one):
         for slot in one.slots:
             self.routes[slot] = one.owner
         if one.owner:
@@ -168,17 +183,17 @@ class Node:
                 for number in self.held.pop(actor):
                     self.transmit(actor, number)
 
-    def do_Flush(self, one):
+    def do_flush(self, one):
         for peer in one.incarnations:
             self.world.send(self.incarnation, peer, ("flush", one.version))
 
-    def do_Acknowledge(self, one):
+    def do_acknowledge(self, one):
         self.world.send(self.incarnation, BROKER, messages.Ack(version=one.version))
 
-    def do_Freeze(self, one):
+    def do_freeze(self, one):
         self.active &= ~slot_set.from_numbers(one.slots)
 
-    def do_Ship(self, one):
+    def do_ship(self, one):
         wanted = set(one.slots)
         running = []
         for actor in [a for a in self.places if SLOT[a] in wanted]:
@@ -189,7 +204,7 @@ class Node:
         self.excepted -= {a for a in self.excepted if SLOT[a] in wanted}
         self.carry_out(self.view.shipped(one.group, one.slots, one.to, running))
 
-    def do_ShipActor(self, one):
+    def do_ship_actor(self, one):
         assert one.actor not in self.running
         self.ship(one.actor, one.to)
         self.carry_out(self.view.actor_shipped(one.actor, one.to))
@@ -202,7 +217,7 @@ class Node:
             self.incarnation, to, ("ship", actor, is_whole, place.state, tuple(place.whole))
         )
 
-    def do_Activate(self, one):
+    def do_activate(self, one):
         slots = slot_set.from_numbers(one.slots)
         self.active |= slots
         self.excepted |= set(one.excepted)
@@ -211,23 +226,23 @@ class Node:
                 place.is_here = True
                 place.merge()
 
-    def do_ActivateActor(self, one):
+    def do_activate_actor(self, one):
         self.excepted.discard(one.actor)
         self.places[one.actor].is_here = True
         self.places[one.actor].merge()
 
-    def do_Release(self, one):
+    def do_release(self, one):
         self.world.send(self.incarnation, one.to, one.message)
 
-    def do_Report(self, one):
+    def do_report(self, one):
         self.world.send(self.incarnation, BROKER, one.message)
 
-    def do_Over(self, one):
+    def do_over(self, one):
         self.outstanding_done(one.incarnation)
         if self.farewell:
             self.part(one.incarnation)
 
-    def do_Drained(self, one):
+    def do_drained(self, one):
         """Leave only when the others have accepted all that was shipped to them."""
         self.was_drained = True
         self.farewell = {m.incarnation for m in self.view.members()} - {self.incarnation}
@@ -241,7 +256,7 @@ class Node:
             self.world.send(self.incarnation, BROKER, messages.Leave())
             self.world.at(2000, self.die)
 
-    def do_Evicted(self, one):
+    def do_evicted(self, one):
         self.is_evicted = True
 
     # --- turns --------------------------------------------------------------------------------
@@ -374,9 +389,8 @@ class World:
     # --- channels: in order, each message once ------------------------------------------------
 
     def send(self, sender, to, message):
-        if to == BROKER:
-            if not self.is_broker_up:
-                return
+        if to == BROKER and not self.is_broker_up:
+            return
         key = (sender, to)
         due = max(
             self.channels.get(key, 0) + 1,
@@ -454,13 +468,12 @@ class World:
                     for to in one.to:
                         self.send(BROKER, to, messages.decode(messages.encode(one.message)))
                 case orders.Persist():
-                    epoch = self.epoch
-                    self.at(
-                        self.chance.uniform(0, 3),
-                        lambda one=one: epoch == self.epoch and self.persisted(one),
-                    )
+                    done = partial(self.persisted, one, self.epoch)
+                    self.at(self.chance.uniform(0, 3), done)
 
-    def persisted(self, one):
+    def persisted(self, one, epoch):
+        if epoch != self.epoch:
+            return
         self.blob = one.state
         self.carry_out(self.fleet.stored(one.number, self.now))
 

@@ -1,13 +1,13 @@
-"""The hand-over protocol under random delays, joins, drains, deaths, freezes and broker restarts."""
+"""The hand-over protocol under random delays, joins, drains, deaths, freezes, broker restarts."""
 
 import random
 
 import pytest
+from model.placement_fleet import World
 
 from denoagents.cluster.holding import Holding
 from denoagents.cluster.instructions import Acknowledge
 from denoagents.cluster.view import View
-from model.placement_fleet import World
 
 SEEDS = range(40)
 
@@ -31,7 +31,7 @@ def play(seed, *, deaths=True, restarts=True, view_class=View, length_ms=12_000)
         if happening < 0.3 and len(world.workers()) < 6:
             world.start(f"w{next(names)}")
         elif happening < 0.45:
-            staying = [w for w in workers if not w.is_asked_to_drain]
+            staying = [w for w in workers if w.view.state == "placed" and not w.is_asked_to_drain]
             if len(staying) > 1:
                 world.drain(chance.choice(staying))
         elif happening < 0.5:
