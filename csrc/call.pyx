@@ -11,8 +11,8 @@ import warnings
 from collections.abc import Coroutine
 
 cimport cython
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from denoagents._native.envelope cimport STREAMS, WANTS_REPLY, Envelope, ReplyTo
@@ -33,7 +33,12 @@ from denoagents.errors import (
 
 
 cdef extern from "Python.h":
+    void PyErr_SetObject(object type, object value)
     int PyContextVar_Get(object var, PyObject* default_value, PyObject** value) except -1
+
+cdef extern from "awaitable.h":
+    ctypedef int (*denoagents_step_t)(PyObject* self, PyObject** result) noexcept
+    void denoagents_make_awaitable(PyTypeObject* type, denoagents_step_t step)
 
 cdef object CURRENT = current_turn
 
@@ -168,14 +173,9 @@ cdef class Sent:
     """What `tell` returns when there is nothing to wait for."""
 
     def __await__(self):
-        return self
+        return NOTHING_TO_WAIT_FOR
 
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        raise StopIteration
-
+cdef object NOTHING_TO_WAIT_FOR = iter(())
 cdef Sent SENT = Sent()
 
 
@@ -301,28 +301,27 @@ cpdef object tell(target, args, kwargs):
 cdef class Call(ReplyTo):
     """One ask: a coroutine that sends at its first await and returns the method's value."""
 
-    cdef object step(self):
+    cdef int step(self, PyObject** result) except -1:
+        """0 with a future to wait for, 1 with the value."""
         cdef Destination destination
         cdef Router router = self.ref.router
+        cdef object given
         if self.state == UNSENT:
             self.state = ADMITTED
             if router.admission is not None and turn_of_context() is None:
-                waiter = admit(router, self.ref, self)
-                if waiter is not None:
-                    self.waiter = waiter
-                    waiter._asyncio_future_blocking = True
-                    return waiter
+                self.waiter = admit(router, self.ref, self)
+                if self.waiter is not None:
+                    return wait_for(self.waiter, result)
         if self.state == ADMITTED:
             if self.waiter is not None:
-                waiter, self.waiter = self.waiter, None
-                waiter.result()
+                given, self.waiter = self.waiter, None
+                given.result()
             self.ref = choose(self.target.ref, self)
             destination = self.ref.route()
             if destination is not router.here:
-                waiter = destination.gate()
-                if waiter is not None:
-                    waiter._asyncio_future_blocking = True
-                    return waiter
+                given = destination.gate()
+                if given is not None:
+                    return wait_for(given, result)
             self.state = WAITING
             try:
                 begin(self.target, self.ref, self.arguments, self.keywords, self, WANTS_REPLY)
@@ -335,15 +334,16 @@ cdef class Call(ReplyTo):
                 router.directory.watch_deadlines()
         if self.state == WAITING:
             self.waiter = router.runtime.loop.create_future()
-            self.waiter._asyncio_future_blocking = True
-            return self.waiter
-        value, self.value = self.value, None
+            return wait_for(self.waiter, result)
+        given, self.value = self.value, None
         if self.state == DONE:
             self.state = OVER
-            raise StopIteration(value)
+            Py_INCREF(given)
+            result[0] = <PyObject*> given
+            return 1
         if self.state == FAILED:
             self.state = OVER
-            raise value
+            raise given
         raise RuntimeError(f"{self!r} was awaited already")
 
     cdef int settle(self, uint8_t state, object value) except -1:
@@ -402,7 +402,13 @@ cdef class Call(ReplyTo):
             (<Destination> place).withdraw(self)
 
     def send(self, value):
-        return self.step()
+        cdef PyObject* result = NULL
+        status = self.step(&result)
+        given = <object> result
+        Py_DECREF(given)
+        if status == 0:
+            return given
+        raise StopIteration(given)
 
     def throw(self, kind, value=None, traceback=None):
         error = value if value is not None else kind
@@ -423,8 +429,8 @@ cdef class Call(ReplyTo):
         self.state = OVER
         self.finished()
 
-    def __next__(self):
-        return self.step()
+    def __next__(self):  # replaced below
+        raise NotImplementedError
 
     def __iter__(self):
         return self
@@ -458,4 +464,20 @@ cdef class Call(ReplyTo):
         return f"<Call {self.ref.address}.{self.target.method.name}>"
 
 
+cdef int wait_for(object future, PyObject** result) except -1:
+    future._asyncio_future_blocking = True
+    Py_INCREF(future)
+    result[0] = <PyObject*> future
+    return 0
+
+
+cdef int step_call(PyObject* self, PyObject** result) noexcept:
+    try:
+        return (<Call> <object> self).step(result)
+    except BaseException as error:
+        PyErr_SetObject(<object> type(error), error)
+        return -1
+
+
+denoagents_make_awaitable(<PyTypeObject*> Call, step_call)
 Coroutine.register(Call)

@@ -529,10 +529,10 @@ cdef class Peer(Destination):
                 reply.item_payload(payload)
         elif kind == ERROR:
             number = cursor.varint()
-            payload = cursor.sized()
+            error = from_wire(unpack_map(cursor.sized()))
             reply = <ReplyTo> self.pending.pop(number, None)
             if reply is not None:
-                reply.reject(from_wire(unpack_map(payload)))
+                reply.reject(error)
         elif kind == END:
             reply = <ReplyTo> self.pending.pop(cursor.varint(), None)
             if reply is not None:
@@ -667,32 +667,6 @@ cdef class Peer(Destination):
         return f"<Peer {self.node_name} pending={len(self.pending)} serving={len(self.incoming)}>"
 
 
-def encode_control(bytes payload not None) -> bytes:
-    """A batch with one control message, for nodes without actors (the broker)."""
-    cdef Batch batch = Batch()
-    batch.put_byte(CONTROL)
-    batch.put_varint(0)
-    batch.put_sized(payload)
-    return PyBytes_FromStringAndSize(batch.data, batch.size)
-
-
-def decode_control(body) -> list:
-    """The control messages of a batch that may have nothing else; raises ProtocolError."""
-    cdef const unsigned char[::1] view = body
-    cdef Cursor cursor = Cursor()
-    messages = []
-    if view.shape[0] == 0:
-        return messages
-    cursor.data, cursor.size = &view[0], view.shape[0]
-    while cursor.at < cursor.size:
-        kind = cursor.byte()
-        if kind != CONTROL:
-            raise ProtocolError(f"a control message was expected, not a record of kind {kind}")
-        cursor.varint()
-        messages.append(cursor.sized())
-    return messages
-
-
 cdef str decode_text(bytes data):
     try:
         return data.decode()
@@ -703,7 +677,7 @@ cdef str decode_text(bytes data):
 def unpack_map(bytes data) -> dict:
     """A msgpack map with text keys; anything else is a ProtocolError."""
     try:
-        value = msgpack.unpackb(data, strict_map_key=True, max_buffer_size=len(data))
+        value = msgpack.unpackb(data, strict_map_key=True)
     except Exception as error:
         raise ProtocolError(f"a map cannot be read: {error}") from None
     if not isinstance(value, dict):

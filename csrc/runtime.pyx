@@ -17,8 +17,8 @@ from collections import deque
 from collections.abc import Coroutine
 
 cimport cython
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from denoagents._native.clock cimport Clock
@@ -36,7 +36,12 @@ from denoagents.errors import (
 )
 
 
+cdef extern from "awaitable.h":
+    ctypedef int (*denoagents_step_t)(PyObject* self, PyObject** result) noexcept
+    void denoagents_make_awaitable(PyTypeObject* type, denoagents_step_t step)
+
 cdef extern from "Python.h":
+    void PyErr_SetObject(object type, object value)
     int PyIter_Send(PyObject* iter, PyObject* arg, PyObject** result) except -1
     object PyContext_Copy(object ctx)
     int PyContext_Enter(object ctx) except -1
@@ -99,40 +104,61 @@ cdef class Turn:
 cdef class Runner:
     """What a runner task runs: turns whose handlers wait."""
 
-    cdef object step(self, object error):
+    cdef int step(self, object error, PyObject** result) except -1:
+        """0 with what the handler waits for, 1 when the turn is over."""
         cdef Turn turn = self.turn
+        cdef object awaited
         if turn is None:
             if error is not None:
                 raise error
-            self.waiter = self.runtime.loop.create_future()
-            self.waiter._asyncio_future_blocking = True
-            return self.waiter
-        if turn.has_yielded:
+            awaited = self.waiter = self.runtime.loop.create_future()
+            awaited._asyncio_future_blocking = True
+        elif turn.has_yielded:
             turn.has_yielded = False
             awaited, turn.yielded = turn.yielded, None
-            if error is None:
-                return awaited
-            if isinstance(error, CancelledError) and awaited is not None and awaited.cancel():
-                return awaited
-        if self.runtime.advance(turn, error) == YIELDED:
+            if error is not None and not (
+                isinstance(error, CancelledError) and awaited is not None and awaited.cancel()
+            ):
+                return self.advance(turn, error, result)
+        else:
+            return self.advance(turn, error, result)
+        Py_INCREF(awaited)
+        result[0] = <PyObject*> awaited
+        return 0
+
+    cdef int advance(self, Turn turn, object error, PyObject** result) except -1:
+        cdef object awaited = None
+        cdef int status = self.runtime.advance(turn, error)
+        if status == YIELDED:
             awaited, turn.yielded = turn.yielded, None
-            return awaited
-        self.turn = None
-        self.runtime.run_soon()
-        raise StopIteration
+        else:
+            self.turn = None
+            self.runtime.run_soon()
+        Py_INCREF(awaited)
+        result[0] = <PyObject*> awaited
+        return status != YIELDED
 
     def send(self, value):
-        return self.step(None)
+        return self.resume(None)
 
     def throw(self, kind, value=None, traceback=None):
         error = value if value is not None else kind
-        return self.step(error() if isinstance(error, type) else error)
+        return self.resume(error() if isinstance(error, type) else error)
+
+    def resume(self, error):
+        cdef PyObject* result = NULL
+        status = self.step(error, &result)
+        given = <object> result
+        Py_DECREF(given)
+        if status == 0:
+            return given
+        raise StopIteration
 
     def close(self):
         pass
 
-    def __next__(self):
-        return self.step(None)
+    def __next__(self):  # replaced below
+        raise NotImplementedError
 
     def __iter__(self):
         return self
@@ -144,6 +170,15 @@ cdef class Runner:
         return f"<Runner {self.turn!r}>"
 
 
+cdef int step_runner(PyObject* self, PyObject** result) noexcept:
+    try:
+        return (<Runner> <object> self).step(None, result)
+    except BaseException as error:
+        PyErr_SetObject(<object> type(error), error)
+        return -1
+
+
+denoagents_make_awaitable(<PyTypeObject*> Runner, step_runner)
 Coroutine.register(Runner)
 
 
@@ -519,7 +554,7 @@ cdef class Runtime:
         cdef Cell cell = turn.cell
         cdef Envelope envelope = turn.envelope
         cell.turn = None
-        turn.coroutine = None
+        turn.coroutine = turn.context = None
         cell.active_ns = self.clock.now()
         if envelope is None:
             self.guardian.hook_done(cell, turn.label, error)

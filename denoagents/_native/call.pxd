@@ -1,3 +1,4 @@
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t
 
 from denoagents._native.envelope cimport Envelope, ReplyTo
@@ -37,7 +38,7 @@ cdef class Call(ReplyTo):
     cdef object waiter                   # Future
     cdef object member                   # of a pool: whom to tell that the request is over
 
-    cdef object step(self)
+    cdef int step(self, PyObject** result) except -1
     cdef int settle(self, uint8_t state, object value) except -1
 
 

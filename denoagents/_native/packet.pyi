@@ -1,3 +1,6 @@
+from typing import final
+
+@final
 class Packet:
     route: bytes | None
     body: bytes | memoryview

@@ -1,3 +1,4 @@
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from denoagents._native.clock cimport Clock
@@ -52,7 +53,8 @@ cdef class Runner:
     cdef readonly object task
     cdef object waiter
 
-    cdef object step(self, object error)
+    cdef int step(self, object error, PyObject** result) except -1
+    cdef int advance(self, Turn turn, object error, PyObject** result) except -1
 
 
 cdef class Runtime:

@@ -1,15 +1,21 @@
 from collections.abc import Callable
+from typing import final
 
 from denoagents._native.packet import Packet
 
 def library_candidates() -> list[str]: ...
 def library_path() -> str: ...
+@final
 class Context:
     def __init__(self, io_threads: int = 1, max_sockets: int = 65536) -> None: ...
     @property
     def address(self) -> int: ...
     def close(self) -> None: ...
 
+@final
+class Frame: ...
+
+@final
 class Socket:
     has_more: bool
     fd: int

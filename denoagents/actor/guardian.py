@@ -38,7 +38,7 @@ log = structlog.get_logger("denoagents.actor")
 class Surroundings(Protocol):
     """What the guardian asks of its node."""
 
-    def pool(self, cls: type[A], name: str, **settings: Any) -> A:
+    def pool(self, cls: type[A], name: str = ..., **settings: Any) -> A:
         """A ref to a pool."""
 
     def has_space(self, cell: Cell) -> None:

@@ -284,7 +284,7 @@ class Node:
         return made  # type: ignore[no-any-return]
 
     def pool(
-        self, cls: type[A], name: str = "default", *, strategy: Strategy = "round_robin", size: int = 1
+        self, cls: type[A], name: str = "default", *, strategy: Strategy = "round_robin", size: int = 1,
     ) -> A:
         """A ref to a pool of interchangeable actors, `size` on each worker that hosts the type."""
         self._check_running()

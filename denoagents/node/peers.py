@@ -7,12 +7,11 @@ sent while there is none is parked, and the next message dials again, at most tw
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
 from denoagents._native.clock import Clock
-from denoagents._native.envelope import ReplyTo
 from denoagents._native.peer import Peer
 from denoagents._native.router import Router
 from denoagents._native.runtime import Cell
@@ -183,7 +182,7 @@ class MeshAdapter:
         self.link_over, self.datagram, self.may_rest = peers.link_over, peers.datagram, peers.may_rest
 
 
-def settle_unknown(requests: Iterable[ReplyTo], reason: str) -> None:
+def settle_unknown(requests: Iterable[Any], reason: str) -> None:
     """Give requests that went to an ended session their outcome: once more, or unknown."""
     for request in requests:
         if getattr(request, "is_idempotent", False) and request.again():
