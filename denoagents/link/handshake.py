@@ -7,7 +7,7 @@ version, and final for the link that it answers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
@@ -46,7 +46,11 @@ class Peer:
     endpoint: str = ""
 
 
-class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
+Number = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+Amount = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class Hello(msgspec.Struct, frozen=True):
     """What a dialer says first.
 
     `accepted`: the acceptor's batches that it has; `limit_bytes`: the longest body that it takes;
@@ -54,17 +58,17 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     session, 0 = none yet.
     """
 
-    wire: int
+    wire: Amount
     cluster: str
     name: str
     role: str
-    incarnation: int
-    session: int
-    accepted: int
-    limit_bytes: int
-    expected: int = 0
-    welcomed_by: int = 0
-    features: int = 0
+    incarnation: Number
+    session: Number
+    accepted: Amount
+    limit_bytes: Number
+    expected: Amount = 0
+    welcomed_by: Amount = 0
+    features: Amount = 0
     compression: list[str] = msgspec.field(default_factory=list)
     endpoint: str = ""
 
@@ -72,15 +76,15 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
 class Welcome(msgspec.Struct, frozen=True):
     """The acceptor's answer: the session stands, and this much of it is accepted."""
 
-    wire: int
+    wire: Amount
     cluster: str
     name: str
     role: str
-    incarnation: int
-    session: int
-    accepted: int
-    limit_bytes: int
-    features: int = 0
+    incarnation: Number
+    session: Number
+    accepted: Amount
+    limit_bytes: Number
+    features: Amount = 0
     compression: str = "none"
 
 

@@ -236,6 +236,11 @@ class Link:
         """A connection stands: free what the peer has accepted, send the rest again, then be up."""
         freed, batches = self.session.resume(accepted)
         self._limit_bytes = min(self._limit_bytes, limit_bytes)
+        longest = max((batch.raw_length for batch in self.session.retained), default=0)
+        if longest > self._limit_bytes:     # sent before the peer had told its limit
+            error = PayloadTooLargeError(longest, self._limit_bytes)
+            self.finish(str(error), error)
+            return
         self._put, self._route = put, route
         self._compression = NUMBERS[compression]
         self.state = "up"
@@ -275,8 +280,8 @@ class Link:
             body = decompress(packet.flags & FLAGS_MASK, body, packet.raw_length, limit)
             size = len(body)
         count = packet.count
-        if not 0 < count <= size:
-            raise ProtocolError(f"{size} bytes claim to be {count} messages")
+        if packet.raw_length != size or not 0 < count <= size:
+            raise ProtocolError(f"{size} bytes claim {packet.raw_length}, and {count} messages")
         session.accept(seq, size)
         self.idle_ticks = 0
         around.events.batch(self, body, count, packet.now_ns, packet.placement_version)
