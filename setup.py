@@ -4,7 +4,7 @@ Switches, read from the environment (changing one compiles everything anew):
     DENOAGENTS_DEBUG=1      bounds checks, no optimisation, C warnings are errors
     DENOAGENTS_COVERAGE=1   line tracing, so that coverage (plugin Cython.Coverage) sees csrc/*.pyx
     DENOAGENTS_SANITIZE=1   address and undefined-behaviour sanitizers; run with LD_PRELOAD=libasan
-    DENOAGENTS_PARTS=a,b    build only these parts
+    DENOAGENTS_PARTS=a,b    build only these parts; "none" installs now and builds later
 """
 
 import os
@@ -22,14 +22,16 @@ debug, coverage, sanitize = switches = [
     for name in ("DEBUG", "COVERAGE", "SANITIZE")
 ]
 flags = ["-pthread"]
-compile_flags = ["-O0", "-g", "-Wall", "-Werror", "-Wno-unused-function"] if debug else ["-O3", "-g0"]
+strict = ["-O0", "-g", "-Wall", "-Werror", "-Wno-unused-function"]
+compile_flags = strict if debug else ["-O3", "-g0"]
 if sys.platform == "darwin":  # clang finds fault with code that Cython generates
     compile_flags += ["-Wno-unreachable-code", "-Wno-unreachable-code-fallthrough"]
 if sanitize:
     flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g", "-O1"]
 
 only = [part for part in os.environ.get("DENOAGENTS_PARTS", "").split(",") if part]
-parts = only or sorted(path.stem for path in Path("csrc").glob("*.pyx"))
+known = sorted(path.stem for path in Path("csrc").glob("*.pyx"))
+parts = [] if only == ["none"] else only or known
 built_with = Path("build", "switches")
 anew = built_with.exists() and built_with.read_text() != repr(switches)
 extensions = [
@@ -48,7 +50,11 @@ directives = {"language_level": 3, "embedsignature": True, "binding": True, "lin
 directives |= {"boundscheck": debug, "wraparound": debug, "cdivision": not debug}
 setup(
     ext_modules=cythonize(
-        extensions, include_path=["csrc", "."], compiler_directives=directives, force=anew
+        extensions,
+        include_path=["csrc", "."],
+        compiler_directives=directives,
+        force=anew,
+        quiet=True,
     ),
     options={"build_ext": {"parallel": os.cpu_count(), "force": anew}},
 )
