@@ -48,14 +48,9 @@ extensions = [
 ]
 directives = {"language_level": 3, "embedsignature": True, "binding": True, "linetrace": coverage}
 directives |= {"boundscheck": debug, "wraparound": debug, "cdivision": not debug}
+settings = {"include_path": ["csrc", "."], "compiler_directives": directives}
 setup(
-    ext_modules=cythonize(
-        extensions,
-        include_path=["csrc", "."],
-        compiler_directives=directives,
-        force=anew,
-        quiet=True,
-    ),
+    ext_modules=cythonize(extensions, force=anew, quiet=True, **settings),
     options={"build_ext": {"parallel": os.cpu_count(), "force": anew}},
 )
 if not only:
