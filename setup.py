@@ -40,7 +40,7 @@ extensions = [
         [f"csrc/{part}.pyx"],
         depends=[*map(str, Path("csrc").glob("*.h"))],
         libraries=["dl"] if sys.platform == "linux" else [],  # glibc before 2.34 keeps dlopen there
-        extra_compile_args=flags + compile_flags,
+        extra_compile_args=compile_flags + flags,
         extra_link_args=flags,
         define_macros=[("CYTHON_TRACE", "1")] if coverage else [],
     )
