@@ -295,7 +295,7 @@ class Fleet:
             self.members[member.incarnation] = member
             if member.role == "worker":
                 self._open_group(join)
-            if join.version > self.version and self.version == 0:
+            if join.version > self.version == self._quiet_until_ns == 0:
                 # The store is new, the fleet is not: hear the others before anyone is placed.
                 self._quiet_until_ns = now_ns + self._ns(self.settings.replace_after_s)
             self._take_member_facts(member, join, now_ns)

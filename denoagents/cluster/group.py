@@ -29,6 +29,7 @@ class Group:
         self.former: dict[int, int] = {}
         self.lingering: dict[str, Lingering] = {}
         self._placed: tuple[tuple[int, str, int], ...] = ()
+        self._said: dict[int, int] = {}  # who holds what, told since the last placement
 
     @property
     def is_handed_over(self) -> bool:
@@ -46,11 +47,14 @@ class Group:
             return
         before, self._placed = self.owners, key
         self.owners = slot_set.owners_of(placed, assign)
+        ownerless = ~slot_set.union(before.values())
         for who, owned in self.owners.items():
-            unsaid = self.holders.get(who, 0) & owned & ~before.get(who, 0)
+            surely = before.get(who, 0) | (self._said.get(who, 0) & ownerless)
+            unsaid = self.holders.get(who, 0) & owned & ~surely
             if unsaid:
                 self.holders[who] &= ~unsaid
                 self.former[who] = self.former.get(who, 0) | unsaid
+        self._said.clear()
 
     def activated(self, who: int, slots: int, excepted: Iterable[Lingering]) -> None:
         """`who` runs these slots now."""
@@ -58,6 +62,7 @@ class Group:
             for holder in table:
                 table[holder] &= ~slots
         self.holders[who] = self.holders.get(who, 0) | slots
+        self._said[who] = self._said.get(who, 0) | slots
         for actor, entry in list(self.lingering.items()):
             if slots >> entry.slot & 1:
                 del self.lingering[actor]
@@ -73,6 +78,7 @@ class Group:
         """An incarnation is over: it holds nothing, nothing lingers there."""
         self.holders.pop(who, None)
         self.former.pop(who, None)
+        self._said.pop(who, None)
         for actor, entry in list(self.lingering.items()):
             if entry.holder == who:
                 del self.lingering[actor]
