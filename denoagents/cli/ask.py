@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 @click.command("ask")
 @call_options
+@click.option("--timeout", metavar="DURATION", help="Deadline, such as 2s.  [by priority]")
 @output_option
 @broker_option
 @configured
 def command(
     invocation: Invocation,
+    *,
     address: str,
     method: str,
     arguments: tuple[str, ...],
@@ -32,14 +34,14 @@ def command(
     denoagents ask Counter/visits add 2
     """
     values, timeout_s = read_arguments(arguments), read_timeout(timeout)
-    from denoagents.cli.operator_node import with_node
+    from denoagents.cli.operator_node import signature_of, with_node
 
     async def ask(node: Node) -> None:
-        reply = await node.ask(address, method, *values, timeout_s=timeout_s, priority=priority)
-        if hasattr(reply, "__aiter__"):
-            async for item in reply:
-                print_value(item, invocation.as_json)
+        if (await signature_of(node, address, method))["stream"]:
+            async for item in node.stream(address, method, *values, timeout_s=timeout_s):
+                print_item(item, invocation.as_json)
         else:
+            reply = await node.ask(address, method, *values, timeout_s=timeout_s, priority=priority)
             print_value(reply, invocation.as_json)
 
     with_node(invocation, ask)
@@ -53,3 +55,13 @@ def print_value(value: Any, as_json: bool) -> None:
     from denoagents.cli.output import print_json
 
     print_json(value)
+
+
+def print_item(value: Any, as_json: bool) -> None:
+    """One item of a stream, a line each, as it comes."""
+    if isinstance(value, str) and not as_json:
+        click.echo(value)
+        return
+    from denoagents.cli.output import print_json_line
+
+    print_json_line(value)

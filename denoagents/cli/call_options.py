@@ -1,4 +1,4 @@
-"""What `ask` and `tell` share: the address, the arguments as JSON, timeout and priority."""
+"""What `ask` and `tell` share: the address, the arguments as JSON, the priority."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 def call_options(function: F) -> F:
     """Arguments and flags of a call."""
     for decorate in (
-        click.option("--timeout", metavar="DURATION", help="Deadline, such as 2s.  [by priority]"),
         click.option(
             "--priority",
             type=click.Choice(["high", "normal", "low"]),

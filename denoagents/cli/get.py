@@ -57,10 +57,10 @@ def command(invocation: Invocation, *, kind: str) -> None:
 
         print_json(rows)
         return
-    from denoagents.cli.output import print_table
+    from denoagents.cli.output import print_table, show_named
 
     columns = COLUMNS[kind]
-    table = [[row.get(column, "") for column in columns] for row in rows]
+    table = [[show_named(column, row.get(column, "")) for column in columns] for row in rows]
     print_table([column.replace("_", " ") for column in columns], table, empty=f"no {kind}")
 
 

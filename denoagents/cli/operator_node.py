@@ -9,13 +9,21 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+from denoagents.address import Address
 from denoagents.cli.event_loop import run
 from denoagents.cli.invocation import Invocation
+from denoagents.cli.log_output import configure
 from denoagents.config.plan import to_node_settings
-from denoagents.errors import UnreachableError, UsageError
+from denoagents.errors import (
+    UnknownActorTypeError,
+    UnknownMethodError,
+    UnreachableError,
+    UsageError,
+    nearest,
+)
 from denoagents.node.node import Node
 
 CONNECT_S: Final = 2.0
@@ -24,11 +32,15 @@ CONNECT_S: Final = 2.0
 ANSWER_S: Final = 4.0
 """A broker that does not admit a client within this does not answer."""
 
+OPERATOR: Final = "operator-"
+"""How the names of these short-lived clients begin."""
+
 T = TypeVar("T")
 
 
 def with_node(invocation: Invocation, work: Callable[[Node], Awaitable[T]]) -> T:
     """Join the fleet as a client, do `work`, leave."""
+    configure(level="error", form=str(invocation.config["logs.form"]))
 
     async def joined() -> T:
         async with operator_node(invocation) as node:
@@ -37,13 +49,33 @@ def with_node(invocation: Invocation, work: Callable[[Node], Awaitable[T]]) -> T
     return run(joined(), "asyncio")
 
 
+async def signature_of(node: Node, address: str, method: str) -> dict[str, Any]:
+    """What the fleet says of a method; raises when there is no such type or method."""
+    type_name = Address.parse(address).type
+    types = (await node.control("types"))["types"]
+    if type_name not in types:
+        hosted = (
+            f" Hosted are: {', '.join(sorted(types)[:20])}" if types else " No worker is there."
+        )
+        raise UnknownActorTypeError(
+            f"no worker hosts actors of type {type_name!r}.{nearest(type_name, types)}{hosted}"
+        )
+    methods: dict[str, dict[str, Any]] = types[type_name]["signature"]["methods"]
+    if method not in methods:
+        raise UnknownMethodError(
+            f"{type_name} has no method {method!r}.{nearest(method, methods)} "
+            f"Its methods: {', '.join(methods)}"
+        )
+    return methods[method]
+
+
 @contextlib.asynccontextmanager
 async def operator_node(invocation: Invocation) -> AsyncIterator[Node]:
     """A client node of the invocation's fleet; raises `UnreachableError` within a few seconds."""
     address = invocation.broker
     await _check_listens(address)
     settings = to_node_settings(invocation.config)
-    node = Node(broker=address, name=f"operator-{os.getpid()}", settings=settings)
+    node = Node(broker=address, name=f"{OPERATOR}{os.getpid()}", settings=settings)
     try:
         async with asyncio.timeout(ANSWER_S):
             await node.start()
@@ -56,7 +88,7 @@ async def operator_node(invocation: Invocation) -> AsyncIterator[Node]:
     try:
         yield node
     finally:
-        await node.close(drain=False)
+        await node.close(drain=True)  # what was told is accepted, or a second has passed
 
 
 async def _check_listens(address: str) -> None:
@@ -81,7 +113,7 @@ async def _check_listens(address: str) -> None:
             f"no answer from {address} within {CONNECT_S:g} s: host or network is down; {remedy}"
         ) from None
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise UnreachableError(f"no broker at {address} ({reason}); {remedy}") from None
     writer.close()
     with contextlib.suppress(OSError):

@@ -26,6 +26,12 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, default=_plain) + "\n")
 
 
+def print_json_line(value: Any) -> None:
+    """One JSON value on one line, at once: an item of a stream."""
+    sys.stdout.write(json.dumps(value, default=_plain) + "\n")
+    sys.stdout.flush()
+
+
 def console() -> Console:
     """The console for people; without a terminal it neither colours nor cuts."""
     from rich.console import Console
@@ -90,6 +96,12 @@ def show(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(show(item) for item in value)
     return str(value)
+
+
+def show_named(name: str, value: object) -> object:
+    """A value for a cell: numbers that are names (process ids, incarnations) are not grouped."""
+    is_name = name.rpartition(".")[2] in ("pid", "incarnation", "slot", "at_ns")
+    return str(value) if is_name else value
 
 
 def show_bytes(count: float) -> str:

@@ -194,7 +194,11 @@ def _inner(terms: Fields, total: str) -> list[tuple[str, int]]:
 def _print_events(status: Fields) -> None:
     from denoagents.cli.output import console, show_seconds
 
-    events = [event for event in status["events"] if event["event"] != "version"][-5:]
+    events = [
+        event
+        for event in status["events"]
+        if event["event"] != "version" and not str(event.get("name")).startswith("operator-")
+    ][-5:]
     if not events:
         return
     out = console()
