@@ -120,6 +120,7 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
     "denoagents/cluster/group.py": {
         "former": (MEMBERS, "Group, with each version"),
         "holders": (MEMBERS, "Group.forget"),
+        "_said": (MEMBERS, "Group.place and .forget"),
         "lingering": ("actors with a turn that runs through a hand-over", "Group.arrived"),
         "owners": (MEMBERS, "Group.place"),
     },
@@ -172,6 +173,19 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "_seen": (MEMBERS, "Pool.refresh"),
         "members": (f"{MEMBERS}, times the pool's size (at most 1000)", "Pool.refresh"),
         "variants": ("64 pairs of timeout and priority", "PoolMember.with_options_of"),
+    },
+    # --- broker -----------------------------------------------------------------------------------
+    "denoagents/broker/broker.py": {
+        "_events": ("EVENTS_KEPT", "the ring itself"),
+        "_links": ("LinkSettings.max_sessions", "Broker.link_over"),
+        "_probes": (MEMBERS, "Broker, with each answer and each tick"),
+        "_tasks": ("MAX_OPERATIONS", "the task itself, when it is done"),
+    },
+    "denoagents/broker/health.py": {
+        "_workers": (MEMBERS, "the broker, with each tick"),
+    },
+    "denoagents/broker/requests.py": {
+        "_open": ("MAX_OPEN", "the request itself, by its answer or timeout"),
     },
 }
 """File -> attribute -> (bound, who takes entries out)."""
