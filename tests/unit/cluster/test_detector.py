@@ -76,7 +76,7 @@ def test_an_evicted_member_has_no_lease_whatever_comes_later():
     ],
 )
 def test_times_that_do_not_fit_together_are_refused(fields):
-    with pytest.raises(ValueError, match="must hold|must be above"):
+    with pytest.raises(ValueError, match=r"must hold|must be above"):
         ClusterSettings(**fields)
 
 

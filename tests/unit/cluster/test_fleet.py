@@ -13,6 +13,11 @@ from denoagents.cluster.settings import ClusterSettings
 from denoagents.errors import StoreError
 
 
+def hosting(*parameters):
+    """The app of a newcomer whose T.add has these parameters."""
+    return {"T": {"name": "T", "methods": {"add": {"parameters": list(parameters)}}}}
+
+
 @pytest.fixture
 def script():
     return Script()
@@ -63,7 +68,7 @@ def test_two_workers_with_one_name_the_second_is_refused_while_the_first_lives(p
 
 
 def test_a_name_is_taken_already_while_its_first_join_is_being_stored(script):
-    script.do = lambda todo: script.said.extend(todo)
+    script.do = script.said.extend
     script.join("a", 1)
     script.join("a", 2)
     assert "alive in this fleet" in script.messages(m.Refused, to=2)[0].reason
@@ -121,8 +126,8 @@ def test_a_worker_that_does_not_fit_into_its_group_is_told_the_difference(pair, 
 
 
 def test_one_more_parameter_with_a_default_fits(pair):
-    parameters = [{"name": "n", "type": "int"}, {"name": "by", "type": "int", "default": 1}]
-    pair.join("d", 4, types={"T": {"name": "T", "methods": {"add": {"parameters": parameters}}}})
+    more = {"name": "by", "type": "int", "default": 1}
+    pair.join("d", 4, types=hosting({"name": "n", "type": "int"}, more))
     assert pair.messages(m.Joined, to=4)
 
 

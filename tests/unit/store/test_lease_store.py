@@ -44,7 +44,7 @@ def test_the_state_survives_the_store(store, path):
 def test_one_file_remains_after_a_clean_end(store, path):
     store.save(b"state")
     store.close()
-    assert os.listdir(path.parent) == [path.name]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_second_broker_on_the_same_file_is_refused(store, path):
