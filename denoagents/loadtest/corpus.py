@@ -6,9 +6,6 @@ Left out by name: site-packages, tests, and the programs that are no library (`L
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import sys
 import sysconfig
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -68,14 +65,6 @@ class Corpus:
         """Return the key of the librarian who keeps the module of `name`, or None."""
         parts = self.split(name)
         return self._keeper[parts[0]] if parts else None
-
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """Changes whenever the Python version, the place, or a file's name or size changes."""
-        digest = hashlib.sha256(f"{sys.version}\0{self.root}\0{self.librarians}".encode())
-        for source in sorted(self.sources.values(), key=lambda s: s.module):
-            digest.update(f"\0{source.module}\0{source.size_bytes}".encode())
-        return digest.hexdigest()[:16]
 
 
 def module_of(relative: Path) -> tuple[str, bool] | None:

@@ -45,7 +45,7 @@ class Fleet:
             self.incarnations[name] = int((await child.receive("joined"))["incarnation"])
 
     async def _start(self, name: str, *words: str) -> Child:
-        arguments = ["-m", "denoagents", *words, *self._flags]
+        arguments = ["-m", "denoagents.cli", *words, *self._flags]
         child = self.children[name] = await Child.start(name, arguments, self.directory)
         return child
 

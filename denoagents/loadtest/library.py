@@ -43,31 +43,29 @@ class Reading:
     turn = threading.Lock()
 
     @classmethod
-    def open(cls, key: str, path: Path) -> tuple[Shelf, bool]:
-        """Read the saved index, or make it from the sources, one librarian at a time."""
+    def index(cls, key: str, path: Path) -> Shelf:
+        """Make an index from the sources and save it, one librarian at a time."""
         with cls.turn:
             if cls.corpus is None:
                 cls.corpus = open_corpus()
-            shelf = read_shelf(path, cls.corpus.fingerprint)
-            if shelf is not None:
-                return shelf, True
             shelf = join_modules(cls.corpus, key, index_share(cls.corpus, key))
-            write_shelf(path, shelf)
-            return shelf, False
+        write_shelf(path, shelf)
+        return shelf
 
 
 class Librarian(Actor):
     """Knows where things are defined, what they do, and who calls them, in its own files."""
 
     async def on_start(self) -> None:
-        """Make the index or read it back, on a pool thread: others are served meanwhile."""
+        """Read the index back, or make it, on a pool thread: others are served meanwhile."""
         begun = time.perf_counter()
         key = self.context.address.rpartition("/")[2]
         path = Path("library") / f"{key}.msgpack"
-        self._shelf, is_from_file = await asyncio.to_thread(Reading.open, key, path)
+        saved = read_shelf(path)
+        self._shelf = saved or await asyncio.to_thread(Reading.index, key, path)
         took_ms = (time.perf_counter() - begun) * 1000
-        sizes = (self._shelf.modules, len(self._shelf.definitions), len(self._shelf.callers))
-        self._stock = Stock(os.getpid(), *sizes, is_from_file, took_ms)
+        sizes = (len(self._shelf.files), len(self._shelf.definitions), len(self._shelf.callers))
+        self._stock = Stock(os.getpid(), *sizes, saved is not None, took_ms)
 
     @idempotent
     async def stock(self) -> Stock:

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from denoagents.loadtest.chats import Chats
+from denoagents.loadtest.child import ChildEndedError
 from denoagents.loadtest.client import ClientOptions
 from denoagents.loadtest.crowd import Crowd
 from denoagents.loadtest.footprint import Footprint
@@ -18,6 +19,8 @@ from denoagents.node.node import Node
 START_DELAY_NS = 300_000_000
 """The clients are told to begin this far ahead, so that all of them begin together."""
 SAMPLE_EVERY_S = 0.5
+ATTEMPTS = 5
+"""How often workers are asked for their statistics."""
 
 
 async def measure(stage: Stage, chats: Chats) -> Observed:
@@ -133,6 +136,16 @@ class Measurement:
 
 
 async def fleet_statistics(node: Node) -> dict[str, dict[str, Any]]:
-    """What the broker and its members report about themselves."""
-    status = await node.control("status", {})
-    return {str(of["name"]): of for of in status["nodes"]}
+    """What the workers report about themselves, by name.
+
+    Raises:
+        ChildEndedError: one does not answer the broker, even when it is asked again.
+    """
+    missing: list[str] = []
+    for _ in range(ATTEMPTS):
+        rows = (await node.control("status", {}))["nodes"]
+        workers = {str(row["name"]): row["statistics"] for row in rows if row["role"] == "worker"}
+        missing = [name for name, statistics in workers.items() if statistics is None]
+        if not missing:
+            return workers
+    raise ChildEndedError(f"no statistics from {', '.join(missing)}")

@@ -40,13 +40,6 @@ def test_a_dotted_name_belongs_to_the_longest_module_that_begins_it(library):
     assert corpus.keeper("pkg.inner.Thing") == corpus.keeper("pkg.inner")
 
 
-def test_the_fingerprint_changes_with_the_files(library):
-    before = open_corpus(library).fingerprint
-    assert open_corpus(library).fingerprint == before
-    (library / "new.py").write_text("")
-    assert open_corpus(library).fingerprint != before
-
-
 def test_this_machines_library_gives_each_of_100_librarians_something_to_read():
     corpus = open_corpus()
     assert len(corpus.shares) == 100

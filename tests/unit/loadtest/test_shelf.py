@@ -16,18 +16,27 @@ def test_a_file_that_is_no_python_is_skipped(tmp_path):
 
 
 def test_a_saved_shelf_is_read_back(tmp_path):
-    corpus, shelf = small_shelf(tmp_path)
+    _, shelf = small_shelf(tmp_path)
     path = tmp_path / "library" / "shelf-00.msgpack"
     write_shelf(path, shelf)
-    assert read_shelf(path, corpus.fingerprint) == shelf
+    assert read_shelf(path) == shelf
     assert [p.name for p in path.parent.iterdir()] == ["shelf-00.msgpack"]
 
 
-def test_another_corpus_a_cut_or_a_missing_file_is_read_as_missing(tmp_path):
-    corpus, shelf = small_shelf(tmp_path)
+def test_a_missing_or_a_cut_file_is_read_as_missing(tmp_path):
+    _, shelf = small_shelf(tmp_path)
     path = tmp_path / "x.msgpack"
-    assert read_shelf(path, corpus.fingerprint) is None
+    assert read_shelf(path) is None
     write_shelf(path, shelf)
-    assert read_shelf(path, "another") is None
     path.write_bytes(path.read_bytes()[:-3])
-    assert read_shelf(path, corpus.fingerprint) is None
+    assert read_shelf(path) is None
+
+
+def test_an_index_of_sources_that_have_changed_or_gone_is_read_as_missing(tmp_path):
+    _, shelf = small_shelf(tmp_path)
+    path = tmp_path / "x.msgpack"
+    write_shelf(path, shelf)
+    (tmp_path / "a.py").write_text("")
+    assert read_shelf(path) is None
+    (tmp_path / "a.py").unlink()
+    assert read_shelf(path) is None
