@@ -119,8 +119,8 @@ def broker(port, replace_after_ns):
                 count += 1
                 seen[newest.incarnation] = now_ns()
                 status = BeatStatus.EVICTED if newest.incarnation in evicted else BeatStatus.OK
-                if mode == "unknown":
-                    status = BeatStatus.UNKNOWN
+                if mode in {"unknown", "evicted"}:
+                    status = BeatStatus[mode.upper()]
                 answer = encode_answer(
                     BeatAnswer(status, newest.incarnation, newest.sent_ns, 77, 5)
                 )

@@ -182,6 +182,15 @@ def test_a_frozen_member_wakes_without_a_lease_and_stays_without_when_evicted(st
     member.stays(False, 0.8)
 
 
+def test_an_evicted_member_loses_its_lease_at_once_and_for_good(stack, broker):
+    member = member_of(stack, broker.endpoint, stop_after_ns=10**10, replace_after_ns=2 * 10**10)
+    member.leased(True)
+    broker.send("evicted")
+    member.leased(False, 2.0)
+    broker.send("ok")
+    member.stays(False, 0.5)
+
+
 def test_a_shorter_freeze_shows_an_expired_lease_before_it_is_renewed(stack, broker):
     member = member_of(stack, broker.endpoint)
     member.leased(True)
