@@ -315,7 +315,7 @@ class Broker:
                     self._saving.save(one)
                 case orders.End():
                     self._links.pop(one.incarnation, None)
-                    if self._mesh is not None:
+                    if self._mesh is not None and not one.is_clean:
                         self._mesh.refuse(one.incarnation, one.reason)
                 case orders.Note():
                     self._note(one)

@@ -336,7 +336,7 @@ class Fleet:
         out: list[Order] = [Note("left" if is_clean else "evicted", facts)]
         if not is_clean:
             out.append(Send((member.incarnation,), messages.Evicted(reason=reason)))
-        out.append(End(member.incarnation, "left" if is_clean else "evicted"))
+        out.append(End(member.incarnation, reason, is_clean))
         return out
 
     def _remember_over(self, incarnation: int, reason: str) -> None:

@@ -26,10 +26,13 @@ class Persist:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The incarnation is over: end its link and refuse whatever still comes from it."""
+    """The incarnation is over: end its link and refuse whatever still comes from it.
+
+    One that left by its own will (`is_clean`) says goodbye itself."""
 
     incarnation: int
     reason: str
+    is_clean: bool = False
 
 
 @dataclass(frozen=True, slots=True)
