@@ -168,7 +168,7 @@ cdef class Histogram:
 
     @staticmethod
     def from_bytes(data) -> Histogram:
-        return Reader(data).read()
+        return (<_Reader>_Reader(data)).read()
 
     def __len__(self) -> int:
         return self.count
@@ -192,7 +192,7 @@ cdef void put_varint(bytearray out, object number):
     out.append(number)
 
 
-cdef class Reader:
+cdef class _Reader:
     """Reads one histogram out of foreign bytes."""
 
     cdef const unsigned char[::1] data

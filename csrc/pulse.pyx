@@ -15,7 +15,9 @@ from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from denoagents.envelope import MAGIC, WIRE_VERSION, PacketKind
+from denoagents.envelope import MAGIC as _MAGIC
+from denoagents.envelope import WIRE_VERSION as _WIRE_VERSION
+from denoagents.envelope import PacketKind
 
 
 cdef extern from "Python.h":
@@ -161,7 +163,7 @@ cdef class Pulse:
         state.stop_after_ns, state.replace_after_ns = stop_after_ns, replace_after_ns
         state.block_limit_ns, state.turn_limit_ns = block_limit_ns, turn_limit_ns
         state.ends_process = ends_process
-        state.magic, state.wire_version = MAGIC, WIRE_VERSION
+        state.magic, state.wire_version = _MAGIC, _WIRE_VERSION
         state.beat_kind, state.answer_kind = PacketKind.BEAT, PacketKind.BEAT_ANSWER
 
     def __dealloc__(self):
