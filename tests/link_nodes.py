@@ -9,6 +9,8 @@ from random import Random
 from denoagents._native.clock import Clock
 from denoagents.link import Identity, Link, LinkSettings, Mesh
 from denoagents.link.transport import Transport
+from denoagents.testing.loop import run_virtually
+from denoagents.testing.network import Network
 
 
 @dataclass
@@ -63,9 +65,7 @@ class LinkNode:
         cluster: str = "default",
         settings: LinkSettings | None = None,
     ) -> Mesh:
-        identity = Identity(
-            self.name, "worker", incarnation or sum(map(ord, self.name)), cluster
-        )
+        identity = Identity(self.name, "worker", incarnation or sum(map(ord, self.name)), cluster)
         self.mesh = Mesh(
             identity=identity,
             events=self,
@@ -85,3 +85,46 @@ async def until(condition, limit_s: float = 10.0) -> None:
         if loop.time() > end_s:
             raise AssertionError(f"not true within {limit_s} s")
         await asyncio.sleep(0.002)
+
+
+class Pair:
+    """`caller` dials `owner`."""
+
+    def __init__(self, clock, seed, **settings):
+        self.clock = clock
+        self.network = Network(seed)
+        self.owner, self.caller = LinkNode("owner"), LinkNode("caller")
+        for node in (self.owner, self.caller):
+            node.open(self.network.transport(node.name), clock, settings=LinkSettings(**settings))
+
+    async def start(self, **dial):
+        self.endpoint = await self.owner.mesh.start("tcp://owner:0")
+        await self.caller.mesh.start(None)
+        self.link = self.caller.mesh.dial(self.endpoint, **dial)
+        return self.link
+
+    async def stand(self, **dial):
+        link = await self.start(**dial)
+        await until(lambda: self.caller.ups and self.owner.ups)
+        return link
+
+    @property
+    def accepted_link(self):
+        return self.owner.links[-1]
+
+    async def close(self):
+        await self.caller.mesh.close()
+        await self.owner.mesh.close()
+
+
+def with_pair(scenario, seed=1, **settings):
+    """Run `scenario(pair)` in virtual time."""
+
+    async def main(clock):
+        pair = Pair(clock, seed, **settings)
+        try:
+            await scenario(pair)
+        finally:
+            await pair.close()
+
+    run_virtually(main)

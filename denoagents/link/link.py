@@ -237,7 +237,7 @@ class Link:
         freed, batches = self.session.resume(accepted)
         self._limit_bytes = min(self._limit_bytes, limit_bytes)
         longest = max((batch.raw_length for batch in self.session.retained), default=0)
-        if longest > self._limit_bytes:     # sent before the peer had told its limit
+        if longest > self._limit_bytes:  # sent before the peer had told its limit
             error = PayloadTooLargeError(longest, self._limit_bytes)
             self.finish(str(error), error)
             return
