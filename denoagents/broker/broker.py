@@ -249,7 +249,8 @@ class Broker:
             return
         if self._mesh is not None:
             answer = self.fleet.beat(beat, self.now_ns())
-            self._mesh.send_datagram(route, encode_answer(answer))
+            if answer is not None:
+                self._mesh.send_datagram(route, encode_answer(answer))
 
     # --- what members say ---------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 The words: *alive*; *starved* (beats or ticks come late, the loop ticks); *blocked* (the loop does
 not tick, the beating thread does); *silent* (no beats). *Dead* is what the fleet makes of a member
-that was silent for `replace_after_s`. A frozen process, a killed one and a cut link look alike.
+that was silent for `replace_after_s`. A frozen process, a killed one and a cut link look alike. A
+loop that is blocked for longer than `block_limit_s` counts as silence, whatever its thread says.
 """
 
 from __future__ import annotations
@@ -26,10 +27,20 @@ class Detector:
         self.last: Beat | None = None
         self.beats = 0
 
-    def observe(self, beat: Beat, now_ns: int) -> None:
-        """A beat came in."""
-        self.last, self.last_beat_ns = beat, now_ns
+    def observe(self, beat: Beat, now_ns: int) -> bool:
+        """A beat came in; False if it is no sign of life: the loop is blocked beyond the limit."""
+        self.last = beat
         self.beats += 1
+        if beat.tick_age_us > self._settings.block_limit_s * 1e6:
+            return False
+        self.last_beat_ns = now_ns
+        return True
+
+    @property
+    def is_asleep(self) -> bool:
+        """Its loop has not ticked for `replace_after_s`, so that it sends nothing either."""
+        beat = self.last
+        return beat is not None and beat.tick_age_us > self._settings.replace_after_s * 1e6
 
     def silent_ns(self, now_ns: int) -> int:
         """Time since the last beat came in, or since admission."""

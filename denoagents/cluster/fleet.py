@@ -4,7 +4,8 @@ Rules:
     Every public method takes an event and the time, and returns orders (`orders.py`).
     A version is stored before it is published, and versions only rise; after a restart numbers
     jump by `VERSION_GAP`, above whatever an unstored version may have had.
-    A version is settled when every living member has acknowledged it, once.
+    A version is settled when every living member has acknowledged it, once. A client whose loop is
+    blocked (a notebook that computes) is not waited for: it sends nothing meanwhile.
     Planned changes of a group (join, drain, health, weight) wait until its last hand-over is done
     and the last version is settled; deaths wait for nothing but the store.
     A store that fails refuses joins and settings; members go on, and deaths are still published.
@@ -104,16 +105,22 @@ class Fleet:
 
     def unacknowledged(self) -> list[Member]:
         """Members that the version in force waits for."""
-        return [m for m in self.members.values() if m.acknowledged < self.version]
+        return [
+            member
+            for member in self.members.values()
+            if member.acknowledged < self.version
+            and not (member.role == "client" and member.detector.is_asleep)
+        ]
 
     # --- events from members ------------------------------------------------------------------
 
-    def beat(self, beat: Beat, now_ns: int) -> BeatAnswer:
-        """A heartbeat came in; answer it."""
+    def beat(self, beat: Beat, now_ns: int) -> BeatAnswer | None:
+        """A heartbeat came in; answer it, unless it must not renew the member's lease."""
         member = self.members.get(beat.incarnation)
         status = BeatStatus.OK
         if member is not None:
-            member.detector.observe(beat, now_ns)
+            if not member.detector.observe(beat, now_ns):
+                return None
         elif beat.incarnation in self._over:
             status = BeatStatus.EVICTED
         else:
@@ -232,9 +239,7 @@ class Fleet:
                 if member.detector.is_dead(now_ns):
                     silent_s = member.detector.silent_ns(now_ns) / 1e9
                     out += self._remove(member, f"silent for {silent_s:.1f} s", now_ns)
-        if out:
-            out += self._settle()
-        return out + self._advance(now_ns)
+        return out + self._settle() + self._advance(now_ns)
 
     def stored(self, number: int, now_ns: int) -> list[Order]:
         """The state of `Persist(number)` is safe."""

@@ -87,8 +87,8 @@ class Script:
             for member in self.fleet.workers():
                 self.activate(member.incarnation)
 
-    def beat(self, *incarnations):
-        return [self.fleet.beat(Beat(i, self.now), self.now) for i in incarnations]
+    def beat(self, *incarnations, **fields):
+        return [self.fleet.beat(Beat(i, self.now, **fields), self.now) for i in incarnations]
 
     def wait(self, seconds, beating=()):
         """Time passes in ticks of the broker; some members beat."""

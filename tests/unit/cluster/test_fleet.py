@@ -316,6 +316,24 @@ def test_a_beat_of_nobody_is_unknown(pair):
     assert pair.beat(77)[0].status is BeatStatus.UNKNOWN
 
 
+def test_a_member_whose_loop_is_blocked_beyond_the_limit_loses_its_lease_and_its_place(pair):
+    assert pair.beat(1, tick_age_us=10_100_000) == [None]
+    for _ in range(26):
+        pair.wait(0.1, beating=(2, 3))
+        pair.beat(1, tick_age_us=10_100_000)
+    assert set(pair.fleet.members) == {2, 3}
+
+
+def test_a_blocked_worker_is_waited_for_and_a_blocked_client_is_not(pair):
+    pair.do(pair.fleet.reaped(2, pair.now))
+    pair.ack(1)
+    assert not pair.messages(m.Settled)
+    pair.beat(3, tick_age_us=2_500_000)
+    pair.do(pair.fleet.tick(pair.now))
+    assert pair.messages(m.Settled)
+    assert 3 in pair.fleet.members
+
+
 # --- restart --------------------------------------------------------------------------------------
 
 
