@@ -1,7 +1,7 @@
 """Logs turns that hold the loop: who, how long, and where, while they still do.
 
-Rules: one daemon thread; it sleeps in a read until the pulse reports a turn. When it cannot have the
-GIL for 300 ms, the pulse writes the line itself, without the stack, and this thread stays quiet.
+Rules: one daemon thread; it sleeps in a read until the pulse reports a turn. When it cannot have
+the GIL for 300 ms, the pulse writes the line itself, without the stack, and this thread is quiet.
 """
 
 from __future__ import annotations
