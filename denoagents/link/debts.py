@@ -30,7 +30,7 @@ class Debts:
     def __init__(self, settings: LinkSettings, drained: Callable[[], None]) -> None:
         self.touched: list[Debtor] = []
         """Who accepted something since the last `settle`, each once."""
-        self._owing: set[Debtor] = set()
+        self._owing: dict[Debtor, None] = {}
         self._drained = drained
         self._timer: asyncio.TimerHandle | None = None
         self._delay_s = settings.ack_delay_s
@@ -49,7 +49,7 @@ class Debts:
             if session.owed >= self._many_batches or session.owed_bytes > self._many_bytes:
                 link.acknowledge()
             elif session.owed:
-                self._owing.add(link)
+                self._owing[link] = None
         if self._owing and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._delay_s, self.pay)
 
@@ -58,7 +58,7 @@ class Debts:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        owing, self._owing = self._owing, set()
+        owing, self._owing = self._owing, {}
         for link in owing:
             if link.session.owed:
                 link.acknowledge()

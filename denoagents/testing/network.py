@@ -3,15 +3,18 @@
 Rules: a connection keeps order, as TCP does, and may end at any moment; then a prefix of what was
 under way still arrives, the rest is gone, and nobody says how much. A blocked direction holds back
 what is sent, as a network that loses every packet does, until it is healed or the connection is
-given up.
-Everything random comes from the seed, in the order of the calls; use it under a virtual loop.
+given up. A host that is lost says nothing any more, not even that its connections have ended.
+Each end hears everything on the loop that opened it. Everything random comes from the seed, in the
+order of the calls; use it under a virtual loop, or under the scheduler of many.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from random import Random
+from typing import Literal
 
 from denoagents._native.packet import Packet, decode, encode
 from denoagents.errors import LinkError, UsageError
@@ -21,12 +24,12 @@ from denoagents.link.transport import Receiver
 class _Flow:
     """One direction of one connection."""
 
-    def __init__(self, pipe: _Pipe, source: str, target: str, receiver: Receiver) -> None:
-        self.source, self.target = source, target
+    def __init__(self, pipe: _Pipe, source: _Wire, target: _Wire) -> None:
+        self.source, self.target = source.host, target.host
         self.under_way: deque[tuple[float, bytes]] = deque()
         self.is_ending = False
         self._pipe = pipe
-        self._receiver = receiver
+        self._end = target
         self._last_due_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -38,8 +41,8 @@ class _Flow:
             network.frames_lost += 1
             return
         frame = network.perhaps_damaged(frame)
-        loop = asyncio.get_running_loop()
-        self._last_due_s = max(self._last_due_s, loop.time() + network.some_delay_s())
+        due_s = self._end.loop.time() + network.delay_s(self.source, self.target)
+        self._last_due_s = max(self._last_due_s, due_s)
         self.under_way.append((self._last_due_s, frame))
         self.schedule()
 
@@ -58,20 +61,24 @@ class _Flow:
 
     def schedule(self) -> None:
         if self._timer is None:
-            loop = asyncio.get_running_loop()
+            loop = self._end.loop
             due_s = self.under_way[0][0] if self.under_way else self._last_due_s
-            self._timer = loop.call_at(max(due_s, loop.time()), self._deliver)
+            self._timer = loop.call_at(
+                max(due_s, loop.time()), self._deliver, context=self._end.context
+            )
 
     def _deliver(self) -> None:
         self._timer = None
-        if (self.source, self.target) in self._pipe.network.blocked:
+        network = self._pipe.network
+        if network.holds_back(self.source, self.target):
             return
-        now_s = asyncio.get_running_loop().time()
+        now_s = self._end.loop.time()
         frames = []
         while self.under_way and self.under_way[0][0] <= now_s:
             frames.append(self.under_way.popleft()[1])
         if frames:
-            self._pipe.give(self._receiver, frames, to_dialer=self is self._pipe.to_dialer)
+            network.frames_delivered += len(frames)
+            self._pipe.give(self._end.receiver, frames, to_dialer=self is self._pipe.to_dialer)
         if self.under_way:
             self.schedule()
         elif self.is_ending:
@@ -85,8 +92,8 @@ class _Pipe:
         self, network: Network, dialer: _Dialed, listener: _Listening, route: bytes
     ) -> None:
         self.network, self.dialer, self.listener, self.route = network, dialer, listener, route
-        self.to_listener = _Flow(self, dialer.host, listener.host, listener.receiver)
-        self.to_dialer = _Flow(self, listener.host, dialer.host, dialer.receiver)
+        self.to_listener = _Flow(self, dialer, listener)
+        self.to_dialer = _Flow(self, listener, dialer)
 
     @property
     def flows(self) -> tuple[_Flow, _Flow]:
@@ -121,6 +128,8 @@ class _Wire:
     def __init__(self, network: Network, host: str, receiver: Receiver) -> None:
         self.network, self.host, self.receiver = network, host, receiver
         self.is_closed = False
+        self.loop = asyncio.get_running_loop()
+        self.context = contextvars.copy_context()
 
     def flow(self, route: bytes | None) -> _Flow | None:
         raise NotImplementedError
@@ -231,8 +240,12 @@ class Network:
         """The share of packets that vanish although their connection stands; TCP has none."""
         self.blocked: set[tuple[str, str]] = set()
         """(from, to) host: what is held back."""
+        self.lost: set[str] = set()
+        """Hosts that are gone without a word."""
+        self.slowness: dict[tuple[str, str], float] = {}
+        """(from, to) host: by what the delay is multiplied."""
         self.listening: dict[str, _Listening] = {}
-        self.cuts = self.frames_lost = self.frames_damaged = 0
+        self.cuts = self.frames_lost = self.frames_damaged = self.frames_delivered = 0
         self._pipes: dict[_Pipe, None] = {}
         self._ports = 0
         self._routes = 0
@@ -267,7 +280,7 @@ class Network:
     def heal(self) -> None:
         """Let everything through again."""
         self.blocked.clear()
-        for pipe in self._pipes:
+        for pipe in list(self._pipes):
             for flow in pipe.flows:
                 if flow.under_way or flow.is_ending:
                     flow.schedule()
@@ -281,7 +294,25 @@ class Network:
             if pipe.dialer.host == host:
                 pipe.dialer.close()
 
-    # --- for wires ------------------------------------------------------------------------
+    def lose(self, host: str) -> None:
+        """The whole machine is gone: its wires neither carry nor end any more."""
+        self.lost.add(host)
+
+    # --- for hosts and wires --------------------------------------------------------------
+
+    def probe(self, host: str, endpoint: str) -> Literal["open", "refused", "silent"]:
+        """What a connection from `host` to `endpoint` meets at the moment."""
+        listener = self.listening.get(endpoint)
+        other = listener.host if listener is not None else host_of(endpoint)
+        if self.is_blocked(host, other):
+            return "silent"
+        return "refused" if listener is None else "open"
+
+    def holds_back(self, source: str, target: str) -> bool:
+        return (source, target) in self.blocked or source in self.lost or target in self.lost
+
+    def delay_s(self, source: str, target: str) -> float:
+        return self.some_delay_s() * self.slowness.get((source, target), 1.0)
 
     def some_delay_s(self) -> float:
         return self.chance.uniform(self.shortest_s, self.longest_s)
@@ -295,7 +326,7 @@ class Network:
         return frame
 
     def is_blocked(self, one: str, other: str) -> bool:
-        return (one, other) in self.blocked or (other, one) in self.blocked
+        return self.holds_back(one, other) or self.holds_back(other, one)
 
     def listen(self, host: str, endpoint: str, receiver: Receiver) -> tuple[_Listening, str]:
         place, _, port = endpoint.rpartition(":")
@@ -325,3 +356,8 @@ class Network:
 
     def forget(self, pipe: _Pipe) -> None:
         self._pipes.pop(pipe, None)
+
+
+def host_of(endpoint: str) -> str:
+    """The host that an endpoint names."""
+    return endpoint.removeprefix("tcp://").rpartition(":")[0]
