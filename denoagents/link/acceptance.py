@@ -36,6 +36,7 @@ class Acceptance:
         self._refused: dict[int, str] = {}
         self.junk_packets = 0
         self.stray_packets = 0
+        self.refused_hellos = 0
 
     def listen(self, transport: Transport, endpoint: str) -> str:
         """Open the port; returns the real endpoint."""
@@ -109,8 +110,6 @@ class Acceptance:
             try:
                 self._hello(route, packet)
             except ProtocolError as error:
-                self.junk_packets += 1
-                _log.warning("link.bad_hello", reason=str(error))
                 self._refuse(route, Refused("protocol", str(error)))
         elif kind == PacketKind.BEAT:
             self._around.events.datagram(route, bytes(packet.body))
@@ -132,16 +131,20 @@ class Acceptance:
         wire = self._wire
         return wire is not None and wire.send(route, kind, 0, 0, 0, now_ns, 0, 0, len(body), body)
 
-    def _refuse(self, route: bytes, refused: Refused) -> None:
+    def _refuse(self, route: bytes, refused: Refused, peer: str = "") -> None:
+        self.refused_hellos += 1
+        _log.warning("link.refused", peer=peer, code=refused.code, reason=refused.reason)
         self._put(route, PacketKind.REFUSED, handshake.encode(refused))
 
     def _hello(self, route: bytes, packet: Packet) -> None:
         identity = self._around.identity
+        if packet.version != WIRE_VERSION:
+            self._refuse(route, handshake.other_version(packet.version, identity))
+            return
         hello = handshake.decode(Hello, packet.body)
-        refused = handshake.refusal(hello, packet.version, identity) or self._judge(hello)
+        refused = handshake.refusal(hello, identity) or self._judge(hello)
         if refused is not None:
-            _log.warning("link.refused", peer=hello.name, code=refused.code, reason=refused.reason)
-            self._refuse(route, refused)
+            self._refuse(route, refused, hello.name)
             return
         key = (hello.incarnation, hello.session)
         link = self._sessions.get(key)

@@ -183,6 +183,8 @@ class Dialing:
         link = self._link
         if link.state == "up":
             return
+        if packet.version != WIRE_VERSION:
+            raise ProtocolError(f"a welcome in wire version {packet.version}")
         welcome = handshake.decode(Welcome, packet.body)
         identity = self._around.identity
         if welcome.cluster != identity.cluster:

@@ -118,14 +118,17 @@ def decode(kind: type[Words], body: bytes | memoryview) -> Words:
         raise ProtocolError(f"not a {kind.__name__}: {error}") from None
 
 
-def refusal(hello: Hello, wire: int, identity: Identity) -> Refused | None:
+def other_version(wire: int, identity: Identity) -> Refused:
+    """What a caller of wire version `wire`, whose words nobody here understands, is told."""
+    return Refused(
+        "version",
+        f"{identity.name} speaks wire version {WIRE_VERSION}, the caller speaks {wire}; "
+        "install the same release of denoagents on both",
+    )
+
+
+def refusal(hello: Hello, identity: Identity) -> Refused | None:
     """Why this node cannot talk to the one that says `hello`; None if it can."""
-    if wire != WIRE_VERSION:
-        return Refused(
-            "version",
-            f"{identity.name} speaks wire version {WIRE_VERSION}, the caller speaks {wire}; "
-            "install the same release of denoagents on both",
-        )
     if hello.cluster != identity.cluster:
         return Refused(
             "cluster",

@@ -74,6 +74,7 @@ class Mesh:
             links=tuple(link.statistics() for link in self.links),
             junk_packets=self._acceptance.junk_packets,
             stray_packets=self._acceptance.stray_packets,
+            refused_hellos=self._acceptance.refused_hellos,
         )
 
     async def start(self, bind: str | None) -> str | None:

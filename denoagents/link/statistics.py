@@ -37,3 +37,5 @@ class MeshStatistics:
     """Packets that were none, or damaged."""
     stray_packets: int
     """Intact packets of connections that belong to no session."""
+    refused_hellos: int
+    """Dialers that were turned away with a reason."""

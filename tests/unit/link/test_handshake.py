@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from denoagents.envelope import WIRE_VERSION
 from denoagents.errors import EvictedError, HandshakeError, LinkLost, ProtocolError
 from denoagents.link import Identity
-from denoagents.link.handshake import Hello, Refused, Welcome, decode, encode, error_of, refusal
+from denoagents.link.handshake import (
+    Hello,
+    Refused,
+    Welcome,
+    decode,
+    encode,
+    error_of,
+    other_version,
+    refusal,
+)
 
 ME = Identity("b", "worker", 22, "home")
 
@@ -69,22 +78,25 @@ def test_deep_nesting_is_a_typed_error():
 
 
 def test_a_fitting_hello_is_not_refused():
-    assert refusal(hello(expected=22), WIRE_VERSION, ME) is None
+    assert refusal(hello(expected=22), ME) is None
 
 
 @pytest.mark.parametrize(
-    ("changes", "wire", "code", "words"),
+    ("changes", "code", "words"),
     [
-        ({}, 9, "version", "wire version 1, the caller speaks 9"),
-        ({"cluster": "other"}, WIRE_VERSION, "cluster", "'home', the caller to 'other'"),
-        ({"expected": 21}, WIRE_VERSION, "incarnation", "restarted"),
-        ({"welcomed_by": 21}, WIRE_VERSION, "incarnation", "restarted"),
+        ({"cluster": "other"}, "cluster", "'home', the caller to 'other'"),
+        ({"expected": 21}, "incarnation", "restarted"),
+        ({"welcomed_by": 21}, "incarnation", "restarted"),
     ],
 )
-def test_a_refusal_says_why(changes, wire, code, words):
-    refused = refusal(hello(**changes), wire, ME)
+def test_a_refusal_says_why(changes, code, words):
+    refused = refusal(hello(**changes), ME)
     assert refused.code == code
     assert words in refused.reason
+
+
+def test_another_version_is_told_both():
+    assert "wire version 1, the caller speaks 9" in other_version(9, ME).reason
 
 
 @pytest.mark.parametrize(

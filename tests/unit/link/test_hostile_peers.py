@@ -42,7 +42,7 @@ def test_a_stranger_s_packets_reach_nobody_and_disturb_nobody(strange):
         await asyncio.sleep(0.1)
         assert pair.owner.bodies == [b"x"] and pair.owner.overs == pair.caller.overs == []
         told = pair.owner.mesh.statistics()
-        assert told.junk_packets + told.stray_packets == 3
+        assert told.junk_packets + told.stray_packets + told.refused_hellos == 3
         assert {one.kind for one in answers} <= {PacketKind.WHO, PacketKind.REFUSED}
         wire.close()
 
