@@ -101,6 +101,11 @@ def slot_of(type: str, key: str) -> int:  # noqa: A002 - the word of the address
     return xxh3_64_intdigest(f"{escape(type)}/{escape(key)}".encode()) % SLOTS
 
 
+def slot_of_text(type_text: str, key_text: str) -> int:
+    """The same for parts as they stand in an address's text, escaped already."""
+    return xxh3_64_intdigest(f"{type_text}/{key_text}".encode()) % SLOTS
+
+
 def type_name_of(value: object) -> str:
     """How an error names the type of a value."""
     return type(value).__name__

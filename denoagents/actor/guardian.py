@@ -25,7 +25,7 @@ from denoagents.actor.declaration import ActorType
 from denoagents.actor.failure import DeadLetter, as_local_error
 from denoagents.actor.family import Family, Timer
 from denoagents.actor.reference import Refs
-from denoagents.actor.settings import ActorSettings
+from denoagents.actor.settings import ActorSettings, Strategy
 from denoagents.actor.stream import StreamCall, pump
 from denoagents.actor.supervision import ROOT_SUPERVISION, Directive, RestartWindow, Supervision
 from denoagents.address import Address
@@ -38,7 +38,9 @@ log = structlog.get_logger("denoagents.actor")
 class Surroundings(Protocol):
     """What the guardian asks of its node."""
 
-    def pool(self, cls: type[A], name: str = ..., **settings: Any) -> A:
+    def pool(
+        self, cls: type[A], name: str = ..., *, strategy: Strategy = ..., size: int = ...
+    ) -> A:
         """A ref to a pool."""
 
     def has_space(self, cell: Cell) -> None:

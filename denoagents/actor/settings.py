@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Strategy = Literal["round_robin", "least_connections", "weighted"]
+"""How a pool chooses the member for a request (plan 2.7)."""
 
 
 @dataclass(frozen=True, slots=True)

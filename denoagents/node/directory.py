@@ -109,7 +109,9 @@ class Directory:
         if self.router.is_here(address):
             return self.router.local_cell(address)
         self.forwarded += 1
-        self.router.forward(peer, kind, address, method, number, priority, deadline_ns, chain, trace, payload, reply)
+        self.router.forward(
+            peer, kind, address, method, number, priority, deadline_ns, chain, trace, payload, reply
+        )
         return None
 
     def deliver_here(
@@ -130,7 +132,9 @@ class Directory:
         flags = 0
         if kind != RecordKind.TELL:
             flags = WANTS_REPLY | (STREAMS if kind == RecordKind.STREAM else 0)
-        envelope = Envelope(declared, None, payload, deadline_ns, priority, flags, reply, None, chain, trace)
+        envelope = Envelope(
+            declared, None, payload, deadline_ns, priority, flags, reply, None, chain, trace
+        )
         if reply is not None:
             reply.place = envelope
             bind = getattr(reply, "bind", None)

@@ -14,7 +14,9 @@ from denoagents.limits.settings import AdmissionSettings
 class Edge:
     """Lets external requests in at the set rate; whoever must wait gets a future."""
 
-    def __init__(self, settings: AdmissionSettings, clock: Clock, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, settings: AdmissionSettings, clock: Clock, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._admission = Admission(settings, clock.now_ns())
         self._clock, self._loop = clock, loop
         self._tickets: dict[asyncio.Future[None], Ticket] = {}
@@ -78,8 +80,12 @@ class Edge:
         counts = self._admission.statistics()
         names = ("requested", "granted", "queued", "expired", "cancelled", "refused", "waiting")
         by_priority = {name: list(getattr(counts, name)) for name in names}
-        return {name: sum(values) for name, values in by_priority.items()} | {"by_priority": by_priority}
+        return {name: sum(values) for name, values in by_priority.items()} | {
+            "by_priority": by_priority
+        }
 
 
 def _late() -> ExpiredError:
-    return ExpiredError("the deadline passed while the request waited for admission; it was never sent")
+    return ExpiredError(
+        "the deadline passed while the request waited for admission; it was never sent"
+    )

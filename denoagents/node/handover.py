@@ -73,7 +73,11 @@ class Handover:
             for cell in self._router.runtime.cells.values()
             if cell.slot in slots and "/~" not in cell.address
         }
-        found.update(a for a in self._guardian.passivated if self._router.slot_at(a) in slots and "/~" not in a)
+        found.update(
+            a
+            for a in self._guardian.passivated
+            if self._router.slot_at(a) in slots and "/~" not in a
+        )
         return sorted(found)
 
     def family_of(self, root: str) -> list[Cell]:
@@ -104,7 +108,12 @@ class Handover:
             self._guardian.has_space(cell)
         self._guardian.forget_passivated(root)
         return Ship(
-            version=version, group=group, slot=slot, actor=root, is_whole=True, state=_encode(packed),
+            version=version,
+            group=group,
+            slot=slot,
+            actor=root,
+            is_whole=True,
+            state=_encode(packed),
             waiting=[_encode(message) for message in waiting if message is not None],
         )
 
@@ -118,10 +127,14 @@ class Handover:
             log.error("state is lost in hand-over", actor=address, error=str(error))
             state = b""
         family: Family | None = cell.family
-        children = [] if family is None else [
-            PackedChild(child.address, child.type.name, self._pack_state(child.address))
-            for child in family.children.values()
-        ]
+        children = (
+            []
+            if family is None
+            else [
+                PackedChild(child.address, child.type.name, self._pack_state(child.address))
+                for child in family.children.values()
+            ]
+        )
         return PackedActor(state, children)
 
     def _pack_message(self, address: str, envelope: Envelope, to: Peer) -> PackedMessage | None:
@@ -142,8 +155,15 @@ class Handover:
             left_ns = max(1, envelope.deadline_ns - self._router.runtime.clock.now_ns())
         chain = envelope.chain if envelope.caller is None else envelope.caller.chain()
         return PackedMessage(
-            address, int(kind), envelope.method.name, envelope.priority, left_ns, number,
-            None if chain is None else list(chain), envelope.trace, payload,
+            address,
+            int(kind),
+            envelope.method.name,
+            envelope.priority,
+            left_ns,
+            number,
+            None if chain is None else list(chain),
+            envelope.trace,
+            payload,
         )
 
     def unpack(self, ship: Ship, peer: Peer) -> None:
@@ -151,7 +171,11 @@ class Handover:
         runtime = self._router.runtime
         packed = _decode_actor(ship.state) if ship.state else PackedActor(b"")
         cell = self._router.local_cell(ship.actor)
-        kept = [(c, runtime.take_waiting(c)) for c in self.family_of(ship.actor)] if ship.is_whole else []
+        kept = (
+            [(c, runtime.take_waiting(c)) for c in self.family_of(ship.actor)]
+            if ship.is_whole
+            else []
+        )
         if ship.is_whole:
             self._restore(cell, packed)
         for data in ship.waiting:
@@ -184,8 +208,15 @@ class Handover:
         try:
             cell = self._router.local_cell(message.address)
             envelope = peer.adopt(
-                cell, message.method, message.payload, deadline_ns, message.priority,
-                message.kind, message.number, chain, message.trace,
+                cell,
+                message.method,
+                message.payload,
+                deadline_ns,
+                message.priority,
+                message.kind,
+                message.number,
+                chain,
+                message.trace,
             )
         except DenoagentsError as error:
             runtime.books.accepted += 1

@@ -41,7 +41,7 @@ class Member(Protocol):
     async def probe(self) -> dict[str, Any]:
         """The deep health probe."""
 
-    def statistics(self) -> dict[str, Any]:
+    def node_statistics(self) -> dict[str, Any]:
         """The node's figures."""
 
     def drain_requested(self, reason: str) -> None:
@@ -54,7 +54,9 @@ class Member(Protocol):
 class Membership:
     """Speaks with the broker over one link, which is dialed again whenever it is over."""
 
-    def __init__(self, member: Member, placement: Placement, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, member: Member, placement: Placement, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._member, self._placement, self._loop = member, placement, loop
         self.broker: Peer | None = None
         self.is_joined = False
@@ -93,7 +95,9 @@ class Membership:
         requests, self._requests = self._requests, {}
         for waiter in requests.values():
             if not waiter.done():
-                waiter.set_exception(UnreachableError("the link to the broker ended before it answered"))
+                waiter.set_exception(
+                    UnreachableError("the link to the broker ended before it answered")
+                )
 
     def join_again(self) -> None:
         """The broker does not know this node (any more)."""
@@ -115,7 +119,9 @@ class Membership:
         if self.broker is not None and self.broker.link is not None:
             self.broker.control(encode(message))
 
-    async def request(self, make: Callable[[int], Message], timeout_s: float = CONTROL_TIMEOUT_S) -> dict[str, Any]:
+    async def request(
+        self, make: Callable[[int], Message], timeout_s: float = CONTROL_TIMEOUT_S
+    ) -> dict[str, Any]:
         """Ask the broker; `make` gets the number of the request."""
         if self.broker is None or self.broker.link is None:
             raise UnreachableError("there is no link to the broker now; try again when it is back")
@@ -181,7 +187,11 @@ class Membership:
             case messages.Released():
                 self._placement.on_released(peer.incarnation, message)
             case _:
-                log.warning("a member said something unexpected", peer=peer.node_name, message=type(message).__name__)
+                log.warning(
+                    "a member said something unexpected",
+                    peer=peer.node_name,
+                    message=type(message).__name__,
+                )
 
     def _joined(self, message: messages.Joined) -> None:
         self.is_joined = True
@@ -201,7 +211,7 @@ class Membership:
             self._admitted.exception()
 
     async def _report(self) -> dict[str, Any]:
-        return self._member.statistics()
+        return self._member.node_statistics()
 
     def _answer(self, number: int, make: Callable[[], Awaitable[dict[str, Any]]]) -> None:
         async def answer() -> None:

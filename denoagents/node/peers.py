@@ -124,7 +124,12 @@ class Peers:
         self._router.flush()
 
     def batch(
-        self, link: Link, body: bytes | memoryview, count: int, sender_now_ns: int, placement_version: int
+        self,
+        link: Link,
+        body: bytes | memoryview,
+        count: int,
+        sender_now_ns: int,
+        placement_version: int,
     ) -> None:
         """A batch of the peer: into the mailboxes."""
         peer = link.key
@@ -170,7 +175,9 @@ class Peers:
 
     def may_rest(self, link: Link) -> bool:
         """Whether an idle link may end."""
-        return isinstance(link.key, Peer) and link.key.is_quiet and link.key.incarnation in self.dialed
+        return (
+            isinstance(link.key, Peer) and link.key.is_quiet and link.key.incarnation in self.dialed
+        )
 
 
 class MeshAdapter:
@@ -179,7 +186,11 @@ class MeshAdapter:
     def __init__(self, peers: Peers) -> None:
         self.link_up, self.batch = peers.link_up, peers.batch
         self.accepted, self.drained = peers.accepted_records, peers.drained
-        self.link_over, self.datagram, self.may_rest = peers.link_over, peers.datagram, peers.may_rest
+        self.link_over, self.datagram, self.may_rest = (
+            peers.link_over,
+            peers.datagram,
+            peers.may_rest,
+        )
 
 
 def settle_unknown(requests: Iterable[Any], reason: str) -> None:
@@ -187,6 +198,8 @@ def settle_unknown(requests: Iterable[Any], reason: str) -> None:
     for request in requests:
         if getattr(request, "is_idempotent", False) and request.again():
             continue
-        request.reject(OutcomeUnknownError(f"the owner ended before it answered ({reason}); whether it ran is unknown"))
-
-
+        request.reject(
+            OutcomeUnknownError(
+                f"the owner ended before it answered ({reason}); whether it ran is unknown"
+            )
+        )

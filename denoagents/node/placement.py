@@ -153,7 +153,9 @@ class Placement:
             else:
                 peer.link.when_accepted().add_done_callback(done)
 
-    def _flushed(self, incarnation: int, version: int, _: asyncio.Future[None] | None = None) -> None:
+    def _flushed(
+        self, incarnation: int, version: int, _: asyncio.Future[None] | None = None
+    ) -> None:
         self.carry_out(self.view.flushed(incarnation, version))
 
     def _freeze(self, freeze: do.Freeze) -> None:
@@ -173,7 +175,9 @@ class Placement:
                     self._staying.add(root)
                     self._guardian.leaving.update(self.handover.family_of(root))
                 else:
-                    self._send(ship.to, self.handover.pack(root, ship.group, self.view.version, peer))
+                    self._send(
+                        ship.to, self.handover.pack(root, ship.group, self.view.version, peer)
+                    )
         self.carry_out(self.view.shipped(ship.group, ship.slots, ship.to, running))
 
     def _ship_actor(self, ship: do.ShipActor) -> None:
@@ -195,7 +199,9 @@ class Placement:
         self.table(activate.group).set_active(activate.slots, True)
         excepted = set(activate.excepted)
         self._unhold(
-            cell for cell in self._cells_in(set(activate.slots)) if root_of(cell.address) not in excepted
+            cell
+            for cell in self._cells_in(set(activate.slots))
+            if root_of(cell.address) not in excepted
         )
 
     def _unhold(self, cells: Iterable[Cell]) -> None:
@@ -205,8 +211,11 @@ class Placement:
 
     def _cells_in(self, slots: set[int]) -> list[Cell]:
         return [
-            cell for cell in self._router.runtime.cells.values()
-            if cell.slot in slots and "/~" not in cell.address and cell.type.name in self._router.types
+            cell
+            for cell in self._router.runtime.cells.values()
+            if cell.slot in slots
+            and "/~" not in cell.address
+            and cell.type.name in self._router.types
         ]
 
     def _connect(self, incarnation: int) -> None:
@@ -238,5 +247,3 @@ class Placement:
                 self._router.pinned[member.name] = self._peers.member(
                     member.incarnation, member.name, member.endpoint
                 )
-
-

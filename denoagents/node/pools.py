@@ -1,9 +1,10 @@
 """Pools of interchangeable actors: who gets the next request.
 
 Rules:
-    A pool has `size` members on each worker of its group; their keys name pool, worker and number.
-    round_robin takes turns; least_connections takes the member with the fewest unanswered asks of this
-    node, ties at random; weighted is smooth weighted round robin over the workers' weights, settable live.
+    A pool has `size` members on each worker of its group; their keys name pool, worker, number.
+    round_robin takes turns; least_connections takes the member with the fewest unanswered asks of
+    this node, ties at random; weighted is smooth weighted round robin over the workers' weights,
+    which can be set live.
     Source of the smooth form: nginx's upstream round robin.
 """
 
@@ -12,12 +13,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from denoagents._native.call import Ref
+from denoagents.actor.reference import Refs
+from denoagents.actor.settings import Strategy
+from denoagents.address import Address
 from denoagents.errors import NoWorkerError, UsageError
 
-Strategy = Literal["round_robin", "least_connections", "weighted"]
 STRATEGIES: tuple[Strategy, ...] = ("round_robin", "least_connections", "weighted")
 
 
@@ -46,7 +49,9 @@ class PoolMember:
         if variant is None:
             if len(self.variants) >= 64:
                 self.variants.clear()
-            variant = self.variants[timeout_ns, priority] = Ref.with_options(self.ref, timeout_ns, priority)
+            variant = self.variants[timeout_ns, priority] = Ref.with_options(
+                self.ref, timeout_ns, priority
+            )
         return variant
 
 
@@ -64,12 +69,14 @@ class Pool:
         chance: random.Random | None = None,
     ) -> None:
         if strategy not in STRATEGIES:
-            raise UsageError(f"the strategy {strategy!r} is unknown; use one of {', '.join(STRATEGIES)}")
+            raise UsageError(
+                f"the strategy {strategy!r} is unknown; use one of {', '.join(STRATEGIES)}"
+            )
         if not 1 <= size <= 1000:
             raise UsageError(f"a pool has 1 to 1000 members on each worker, got size={size}")
         self.name, self.size, self.strategy = name, size, strategy
         self._workers, self._make_ref = workers, make_ref
-        self._chance = chance or random.Random()  # noqa: S311 - breaks ties, no secret
+        self._chance = chance or random.Random()
         self._seen: dict[str, float] = {}
         self.members: list[PoolMember] = []
         self._next = 0
@@ -112,7 +119,9 @@ class Pool:
         weights = [max(member.weight, 0.0) for member in self.members]
         total = sum(weights)
         if not total:
-            raise NoWorkerError(f"all weights of pool {self.name!r} are 0; set one with: denoagents set")
+            raise NoWorkerError(
+                f"all weights of pool {self.name!r} are 0; set one with: denoagents set"
+            )
         for member, weight in zip(self.members, weights, strict=True):
             member.lead += weight
         best = max(self.members, key=lambda member: member.lead)
@@ -127,7 +136,45 @@ class Pool:
         total = sum(by_worker.values())
         mean = total / len(by_worker) if by_worker else 0
         return {
-            "name": self.name, "strategy": self.strategy, "members": len(self.members),
-            "chosen": by_worker, "open": sum(member.open_requests for member in self.members),
+            "name": self.name,
+            "strategy": self.strategy,
+            "members": len(self.members),
+            "chosen": by_worker,
+            "open": sum(member.open_requests for member in self.members),
             "imbalance": max(by_worker.values()) / mean if mean else 1.0,
         }
+
+
+class Pools:
+    """The pools that one node uses."""
+
+    def __init__(self, refs: Refs, weights: Callable[[str, str], dict[str, float]]) -> None:
+        """`weights` gives the workers that have members of (type, pool), and their weights."""
+        self._refs, self._weights = refs, weights
+        self._pools: dict[str, Pool] = {}
+
+    def ref(self, cls: type, name: str, strategy: Strategy, size: int) -> Ref:
+        """A ref that chooses a member for each request."""
+        type_name = self._refs.type_of(cls).name
+        full_name = f"{type_name}/{name}"
+        pool = self._pools.get(full_name)
+        if pool is None:
+            pool = self._pools[full_name] = Pool(
+                name,
+                size,
+                strategy,
+                workers=lambda: self._weights(type_name, name),
+                make_ref=lambda worker, number: self._member(cls, type_name, name, worker, number),
+            )
+        elif (pool.strategy, pool.size) != (strategy, size):
+            raise UsageError(
+                f"pool {full_name} exists with strategy={pool.strategy!r}, size={pool.size}"
+            )
+        return self._refs.ref(cls, Address(type_name, f"~{name}@any#0").text, pool.choose)
+
+    def _member(self, cls: type, type_name: str, name: str, worker: str, number: int) -> Ref:
+        return self._refs.ref(cls, Address(type_name, f"~{name}@{worker}#{number}").text)
+
+    def statistics(self) -> list[dict[str, Any]]:
+        """Each pool's share of each worker."""
+        return [pool.statistics() for pool in self._pools.values()]

@@ -4,58 +4,55 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
-from denoagents.node.membership import this_host
-
-if TYPE_CHECKING:
-    from denoagents.node.node import Node
+from denoagents._native.router import Router
+from denoagents.actor.guardian import Guardian
+from denoagents.link.mesh import Mesh
 
 _process = psutil.Process()
 
 
-def node_statistics(node: Node) -> dict[str, Any]:
-    """Identity, health, actors, links, books and the edge of `node`."""
-    runtime, books = node.runtime, node.runtime.books
-    sender, receiver = books.sender(), books.receiver()
-    host, pid = this_host()
-    memory = _process.memory_info()
+def process_statistics() -> dict[str, Any]:
+    """Memory (MB) and CPU (seconds) of this process since its start."""
     times = _process.cpu_times()
     return {
-        "name": node.name,
-        "role": node.role,
-        "state": node.state,
-        "incarnation": node.incarnation,
-        "endpoint": node.endpoint or "",
-        "host": host,
-        "pid": pid,
-        "actors": len(runtime.cells),
-        "activations": runtime.activations,
-        "rss_mb": round(memory.rss / 1e6, 1),
+        "rss_mb": round(_process.memory_info().rss / 1e6, 1),
         "cpu_s": round(times.user + times.system, 3),
         "uptime_s": round(time.time() - _process.create_time(), 1),
-        "loop_lag_ms": round(node.pulse.lag_ns / 1e6, 3),
-        "has_lease": runtime.has_lease,
-        "parked": node.router.parked,
-        "open_requests": node.router.deadlines.count,
-        "accounting": {"sender": sender, "receiver": receiver, "off": abs(sender["off"]) + abs(receiver["off"])},
-        **node.parts_statistics(),
     }
 
 
-def guardian_statistics(guardian: Any) -> dict[str, Any]:
+def router_statistics(router: Router) -> dict[str, Any]:
+    """Actors, open requests, the books; `off` is by how much they fail (0 when all is well)."""
+    sender, receiver = router.books.sender(), router.books.receiver()
+    return {
+        "actors": len(router.runtime.cells),
+        "activations": router.runtime.activations,
+        "has_lease": router.runtime.has_lease,
+        "parked": router.parked,
+        "open_requests": router.deadlines.count,
+        "accounting": {
+            "sender": sender,
+            "receiver": receiver,
+            "off": abs(sender["off"]) + abs(receiver["off"]),
+        },
+    }
+
+
+def guardian_statistics(guardian: Guardian) -> dict[str, Any]:
     """Restarts, passivations and dead letters of a node's actors."""
     return {
         "restarts": guardian.restarts,
         "passivations": guardian.passivations,
         "passivated": len(guardian.passivated),
         "dead_letters": guardian.dead_letter_count,
-        "last_dead_letters": [dataclasses.asdict(letter) for letter in list(guardian.dead_letters)[-5:]],
+        "last_dead_letters": [dataclasses.asdict(letter) for letter in guardian.dead_letters][-5:],
     }
 
 
-def link_statistics(mesh: Any) -> list[dict[str, Any]]:
+def link_statistics(mesh: Mesh) -> list[dict[str, Any]]:
     """Each link of a mesh."""
     return [dataclasses.asdict(link) for link in mesh.statistics().links]

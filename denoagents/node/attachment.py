@@ -1,0 +1,253 @@
+"""A node's attachment to a fleet: mesh, peers, placement, membership and edge, wired together."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from denoagents._native import placement as native_placement
+from denoagents._native.clock import Clock
+from denoagents._native.peer import Peer
+from denoagents._native.router import Router
+from denoagents._native.runtime import Cell
+from denoagents.actor.guardian import Guardian
+from denoagents.cluster import messages
+from denoagents.cluster.view import View
+from denoagents.errors import UnknownActorTypeError, nearest
+from denoagents.link.connection import ZeroMQTransport
+from denoagents.link.handshake import Identity
+from denoagents.link.mesh import Mesh
+from denoagents.link.transport import Transport
+from denoagents.node.edge import Edge
+from denoagents.node.membership import Membership, this_host
+from denoagents.node.peers import MeshAdapter, Peers
+from denoagents.node.placement import Placement
+from denoagents.node.settings import NodeSettings
+from denoagents.node.statistics import link_statistics
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a node is in its fleet."""
+
+    name: str
+    role: str
+    incarnation: int
+    broker: str
+    bind: str
+    group: str
+    weight: int
+    signatures: dict[str, dict[str, Any]]
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether it hosts actors."""
+        return self.role == "worker"
+
+
+class Host(Protocol):
+    """What the attachment asks of its node."""
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the node is closing, closed or evicted."""
+
+    def joined(self) -> None:
+        """The broker admitted the node."""
+
+    async def probe(self) -> dict[str, Any]:
+        """The deep health probe."""
+
+    def statistics(self) -> dict[str, Any]:
+        """The node's figures."""
+
+    def drain_requested(self, reason: str) -> None:
+        """The broker wants this worker to end."""
+
+    def evicted(self, reason: str) -> None:
+        """The fleet goes on without this incarnation."""
+
+
+class Attachment:
+    """Everything of a node that exists only because there is a broker."""
+
+    def __init__(
+        self,
+        host: Host,
+        role: Role,
+        settings: NodeSettings,
+        router: Router,
+        guardian: Guardian,
+        clock: Clock,
+        transport: Transport | None,
+    ) -> None:
+        self._host, self.role, self._settings, self._router = host, role, settings, router
+        self._loop = router.runtime.loop
+        self.endpoint: str | None = None
+        self.drained: asyncio.Future[None] = self._loop.create_future()
+        self.peers = Peers(router, clock, self)
+        self.mesh = self.peers.mesh = Mesh(
+            identity=Identity(role.name, role.role, role.incarnation, settings.cluster_name),
+            events=MeshAdapter(self.peers),
+            transport=transport or ZeroMQTransport(settings.link),
+            clock=clock,
+            settings=settings.link,
+        )
+        group = role.group if role.is_worker else None
+        self.placement = Placement(
+            View(incarnation=role.incarnation, group=group, assign=native_placement.assign),
+            router,
+            guardian,
+            self.peers,
+            to_broker=self._to_broker,
+            on_evicted=host.evicted,
+            on_drained=self._on_drained,
+        )
+        self.membership = Membership(self, self.placement, self._loop)
+        self.edge = None if role.is_worker else Edge(settings.admission, clock, self._loop)
+        self._broker: Peer | None = None
+
+    @property
+    def view(self) -> View:
+        """What this node knows about the fleet."""
+        return self.placement.view
+
+    # --- life ---------------------------------------------------------------------------------
+
+    async def join(self) -> None:
+        """Listen (workers), dial the broker, wait for admission."""
+        self.endpoint = await self.mesh.start(self.role.bind if self.role.is_worker else None)
+        self._router.admission = self.edge
+        self._broker = self.peers.connect(self.role.broker, "broker")
+        await self.membership.admitted(self._settings.join_timeout_s, self.role.broker)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Give the slots up, and wait until others have accepted all that was in them."""
+        self.membership.send(messages.Leave(drain=True))
+        self._router.flush()
+        deadline = self._loop.time() + timeout_s
+        await asyncio.wait([self.drained], timeout=timeout_s)
+        self._router.flush()
+        links = [peer.link for peer in self.peers.all() if peer.link is not None]
+        if links:
+            left_s = max(0.1, deadline - self._loop.time())
+            await asyncio.wait([link.when_accepted() for link in links], timeout=left_s)
+
+    async def close(self, linger_s: float, *, says_goodbye: bool) -> None:
+        """Leave the fleet."""
+        if self.membership.is_joined and says_goodbye:
+            self.membership.send(messages.Leave(reason="closed"))
+            self._router.flush()
+        await self.membership.close()
+        if self.edge is not None:
+            self.edge.close()
+        await self.mesh.close(linger_s)
+
+    def statistics(self) -> dict[str, Any]:
+        """Version, links and edge."""
+        found: dict[str, Any] = {
+            "version": self.view.version,
+            "settled_version": self.view.settled_version,
+            "links": link_statistics(self.mesh),
+        }
+        if self.edge is not None:
+            found["admission"] = self.edge.statistics()
+        return found
+
+    # --- what the rooms say -------------------------------------------------------------------
+
+    def join_request(self) -> messages.Join:
+        """Who this node is, and what it holds (for Membership)."""
+        role, view = self.role, self.view
+        host, pid = this_host()
+        return messages.Join(
+            name=role.name,
+            incarnation=role.incarnation,
+            role="worker" if role.is_worker else "client",
+            endpoint=self.endpoint or "",
+            group=role.group if role.is_worker else "",
+            weight=role.weight,
+            types=role.signatures,
+            host=host,
+            pid=pid,
+            version=view.acknowledged,
+            holding=view.holding(),
+            lingering=view.lingering(),
+            over=sorted(view.over),
+        )
+
+    def joined(self, message: messages.Joined) -> None:
+        """The broker admitted this node (for Membership)."""
+        del message
+        self._host.joined()
+
+    async def probe(self) -> dict[str, Any]:
+        """The deep health probe (for Membership)."""
+        return await self._host.probe()
+
+    def node_statistics(self) -> dict[str, Any]:
+        """The node's figures (for Membership)."""
+        return self._host.statistics()
+
+    def drain_requested(self, reason: str) -> None:
+        """The broker wants this worker to end (for Membership)."""
+        self._host.drain_requested(reason)
+
+    def evicted(self, reason: str) -> None:
+        """The fleet goes on without this incarnation (for Membership)."""
+        self._host.evicted(reason)
+
+    def peer_up(self, peer: Peer, is_new: bool) -> None:
+        """A link stands (for Peers)."""
+        del is_new
+        if peer is self._broker:
+            self.membership.link_up(peer)
+
+    def peer_lost(self, peer: Peer, link: Any, reason: str) -> None:
+        """A link is over (for Peers)."""
+        del reason
+        if peer is not self._broker:
+            return
+        self.membership.link_lost()
+        if link.error is not None and not self.membership.is_joined:
+            self.membership.fail(link.error)
+        elif not self._host.is_ending:
+            self.peers.dial(peer)
+
+    def datagram(self, route: bytes, packet: bytes) -> None:
+        """Nodes get no heartbeats (for Peers)."""
+
+    def control(self, peer: Peer, payload: bytes) -> None:
+        """A control message came."""
+        self.membership.control(peer, payload)
+
+    def has_space(self, cell: Cell) -> None:
+        """A mailbox has room again."""
+        self.peers.has_space(cell)
+
+    def unknown_type(self, type_name: str) -> None:
+        """No table for a type: in a fleet that hosts other types it is a mistake, else it may yet come."""
+        known = sorted(name for group in self.view.record.groups.values() for name in group.types)
+        if known:
+            raise UnknownActorTypeError(
+                f"no worker hosts actors of type {type_name!r}.{nearest(type_name, known)} "
+                f"Hosted are: {', '.join(known[:20])}"
+            )
+
+    def pool_weights(self, type_name: str, pool: str) -> dict[str, float]:
+        """The workers that have members of a pool, and their weights."""
+        live = self.view.record.settings.get(f"pool/{pool}", {})
+        group = self.view.group_of(type_name)
+        return {
+            member.name: float(live.get(f"weight.{member.name}", 1.0))
+            for member in self.view.members()
+            if member.group == group and member.state in {"placed", "member"}
+        }
+
+    def _to_broker(self, message: messages.Message) -> None:
+        self.membership.send(message)
+
+    def _on_drained(self) -> None:
+        if not self.drained.done():
+            self.drained.set_result(None)

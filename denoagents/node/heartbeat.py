@@ -1,0 +1,98 @@
+"""The loop's side of the heartbeat: ticks for the native thread, and what it has heard from the broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from denoagents._native.pulse import EVICTED, UNKNOWN, Pulse, Watch
+from denoagents._native.runtime import Runtime
+from denoagents.cluster.settings import ClusterSettings
+from denoagents.node.blocked import BlockedTurns
+
+JOIN_AGAIN_S = 1.0
+
+
+class PulseLike(Protocol):
+    """The native pulse, or the simulator's."""
+
+    is_leaving: bool
+
+    @property
+    def watch(self) -> Watch:
+        """Which turn runs."""
+
+    @property
+    def lag_ns(self) -> int:
+        """How late the loop's newest tick was."""
+
+    def tick(self) -> int:
+        """The loop is alive now; what is known of the broker."""
+
+    def stop(self) -> None:
+        """Beat no more."""
+
+
+def native_pulse(times: ClusterSettings, tick_s: float, *, ends_process: bool) -> Pulse:
+    """The pulse of a real process."""
+    return Pulse(
+        beat_ns=int(times.beat_every_s * 1e9),
+        stop_after_ns=int(times.stop_after_s * 1e9),
+        replace_after_ns=int(times.replace_after_s * 1e9),
+        block_limit_ns=int(times.block_limit_s * 1e9),
+        tick_ns=int(tick_s * 1e9),
+        ends_process=ends_process,
+    )
+
+
+class Heartbeat:
+    """Keeps a pulse going while the loop runs."""
+
+    def __init__(
+        self,
+        pulse: PulseLike,
+        tick_s: float,
+        *,
+        on_evicted: Callable[[str], None],
+        on_unknown: Callable[[], None],
+    ) -> None:
+        self.pulse, self._tick_s = pulse, tick_s
+        self._on_evicted, self._on_unknown = on_evicted, on_unknown
+        self._timer: asyncio.TimerHandle | None = None
+        self._blocked: BlockedTurns | None = None
+        self._joined_again_s = 0.0
+
+    @property
+    def is_started(self) -> bool:
+        """Whether it beats."""
+        return self._timer is not None
+
+    def start(self, runtime: Runtime, endpoint: str | None, *, needs_lease: bool) -> None:
+        """Begin: beats go to the broker at `endpoint`; without one only turns are watched."""
+        if isinstance(self.pulse, Pulse):
+            self.pulse.start(endpoint, runtime.incarnation)
+            self._blocked = BlockedTurns(self.pulse)
+            self._blocked.start()
+            if needs_lease:
+                runtime.lend(self.pulse)
+        self._tick()
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        flags = self.pulse.tick()
+        if flags & EVICTED:
+            self._on_evicted("the broker answers this incarnation's heartbeat with: evicted")
+            return
+        if flags & UNKNOWN and loop.time() - self._joined_again_s > JOIN_AGAIN_S:
+            self._joined_again_s = loop.time()
+            self._on_unknown()
+        self._timer = loop.call_later(self._tick_s, self._tick)
+
+    def stop(self) -> None:
+        """End the thread and the ticks."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.pulse.stop()
+        if self._blocked is not None:
+            self._blocked.join()
