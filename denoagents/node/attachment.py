@@ -227,7 +227,7 @@ class Attachment:
         self.peers.has_space(cell)
 
     def unknown_type(self, type_name: str) -> None:
-        """No table for a type: in a fleet that hosts other types it is a mistake, else it may yet come."""
+        """No table for a type: where other types are hosted a mistake, else it may yet come."""
         known = sorted(name for group in self.view.record.groups.values() for name in group.types)
         if known:
             raise UnknownActorTypeError(

@@ -1,4 +1,4 @@
-"""What the native router asks of its node while it handles a message: the ways off the fast path."""
+"""What the native router asks of its node while it handles a message: ways off the fast path."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Directory:
 
     # --- messages off the fast path -------------------------------------------------------------
 
-    def place(
+    def place(  # noqa: PLR0913, PLR0917 - the fields of a record, as the native side has them
         self,
         peer: Peer,
         kind: int,
@@ -103,7 +103,7 @@ class Directory:
         payload: bytes,
         reply: RemoteReply | None,
     ) -> Cell | None:
-        """The cell for a message from `peer`; None when the message was sent on to its present owner."""
+        """The cell for a message from `peer`; None when it was sent on to its present owner."""
         if self.router.is_stopped:
             raise NodeStoppedError("this node has stopped")
         if self.router.is_here(address):
@@ -114,7 +114,7 @@ class Directory:
         )
         return None
 
-    def deliver_here(
+    def deliver_here(  # noqa: PLR0913, PLR0917 - the fields of a parked record
         self,
         kind: int,
         target: str,

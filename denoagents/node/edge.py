@@ -1,4 +1,4 @@
-"""The edge of a client node: its external asks pass the token bucket and the priority queue here."""
+"""The edge of a client node: external asks pass the token bucket and the priority queue here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Edge:
         self._timer: asyncio.TimerHandle | None = None
 
     def enter(self, priority: int, deadline_ns: int) -> asyncio.Future[None] | None:
-        """None when the request may go at once; else a future, done when it may, failed when it is late."""
+        """None when the request may go at once; else a future, failed when late."""
         ticket = self._admission.request(self._clock.now_ns(), priority, deadline_ns)
         if ticket.state == "granted":
             return None

@@ -1,4 +1,4 @@
-"""Moves actors between workers: packs state, children, timers and waiting messages, and unpacks them.
+"""Moves actors between workers: packs and unpacks state, children and waiting messages.
 
 Rules:
     Messages that wait travel with their actor and come before those that the new owner kept for it.
@@ -17,7 +17,7 @@ import structlog
 from denoagents._native.envelope import STREAMS, Envelope
 from denoagents._native.peer import Peer
 from denoagents._native.router import RecordKind, Router
-from denoagents._native.runtime import Cell, CellState
+from denoagents._native.runtime import Cell
 from denoagents.actor.family import Family
 from denoagents.actor.guardian import Guardian
 from denoagents.cluster.messages import Ship
@@ -42,7 +42,7 @@ class PackedChild(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PackedMessage(msgspec.Struct, frozen=True, array_like=True):
-    """One waiting message; `number` is that of the relay, `left_ns` what is left of its deadline."""
+    """One waiting message; `number` is the relay's, `left_ns` what is left of its deadline."""
 
     address: str
     kind: int
@@ -124,7 +124,7 @@ class Handover:
         try:
             state = self._guardian.capture(cell)
         except DenoagentsError as error:
-            log.error("state is lost in hand-over", actor=address, error=str(error))
+            log.exception("state_lost_in_hand_over", actor=address, error=str(error))
             state = b""
         family: Family | None = cell.family
         children = (

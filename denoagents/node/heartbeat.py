@@ -1,4 +1,4 @@
-"""The loop's side of the heartbeat: ticks for the native thread, and what it has heard from the broker."""
+"""The loop's side of the heartbeat: ticks for the native thread, and what that has heard."""
 
 from __future__ import annotations
 

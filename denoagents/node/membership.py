@@ -1,4 +1,4 @@
-"""One node's place in the fleet: joins the broker, stays joined over its restarts, answers its questions."""
+"""A node's place in the fleet: joins the broker, stays joined over its restarts, answers it."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ class Membership:
     def _from_member(self, peer: Peer, message: messages.ControlMessage) -> None:
         match message:
             case messages.Ship():
-                self._placement.on_ship(peer.incarnation, message, peer)
+                self._placement.on_ship(message, peer)
             case messages.Released():
                 self._placement.on_released(peer.incarnation, message)
             case _:

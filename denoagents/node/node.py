@@ -25,6 +25,7 @@ from denoagents._native.runtime import Cell, Runtime
 from denoagents.actor.actor import Actor
 from denoagents.actor.guardian import Guardian
 from denoagents.actor.reference import Refs, level
+from denoagents.actor.settings import Strategy
 from denoagents.actor.stream import StreamCall
 from denoagents.actor.untyped import PlainMethod
 from denoagents.address import Address, slot_of_text
@@ -42,7 +43,7 @@ from denoagents.node.directory import Directory
 from denoagents.node.health import HealthProbe, probe
 from denoagents.node.heartbeat import Heartbeat, PulseLike, native_pulse
 from denoagents.node.membership import this_host
-from denoagents.node.pools import Pools, Strategy
+from denoagents.node.pools import Pools
 from denoagents.node.settings import NodeSettings
 from denoagents.node.statistics import guardian_statistics, process_statistics, router_statistics
 
@@ -68,7 +69,7 @@ class Node:
         pulse: PulseLike | None = None,
         incarnation: int = 0,
     ) -> None:
-        """`broker` is an address such as `tcp://127.0.0.1:7400`; `serve` makes the node a worker."""
+        """`broker` is an address (`tcp://127.0.0.1:7400`); `serve` makes the node a worker."""
         if serve and broker is None:
             raise UsageError(
                 "serve needs a broker; an embedded node hosts every actor type by itself"
@@ -108,7 +109,8 @@ class Node:
 
         Raises:
             UnreachableError: no broker answers.
-            JoinRefusedError: it does not admit this node; HandshakeError: the two do not fit together.
+            JoinRefusedError: it does not admit this node.
+            HandshakeError: the two do not fit together (version, cluster).
         """
         if self._state != "new":
             raise UsageError(f"this node is {self._state} already; make a new one")
@@ -212,7 +214,7 @@ class Node:
             self._heartbeat.pulse.is_leaving = True
             await self._fleet.drain(timeout_s)
         books = self.runtime.books
-        while books.running + books.waiting and self._loop.time() < deadline:
+        while books.running + books.waiting and self._loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         self.router.flush()
 

@@ -1,7 +1,7 @@
-"""Links meet the native router here: one `Peer` for each session, and one for each member that is dialed.
+"""Links meet the native router here: a `Peer` for each session and each member that is dialed.
 
-Rules: implements the mesh's events; nothing raises into the mesh. A dialed peer outlives its link: what is
-sent while there is none is parked, and the next message dials again, at most twice a second.
+Rules: implements the mesh's events; nothing raises into the mesh. A dialed peer outlives its link:
+what is sent while there is none is parked; the next message dials again, at most twice a second.
 """
 
 from __future__ import annotations
@@ -132,6 +132,7 @@ class Peers:
         placement_version: int,
     ) -> None:
         """A batch of the peer: into the mailboxes."""
+        del count, placement_version
         peer = link.key
         if not isinstance(peer, Peer):
             return
@@ -158,6 +159,7 @@ class Peers:
 
     def link_over(self, link: Link, reason: str, unaccepted: int) -> None:
         """A session has ended."""
+        del unaccepted
         peer = link.key
         if not isinstance(peer, Peer) or peer.link is not link:
             return

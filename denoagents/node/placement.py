@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
 import structlog
 
+from denoagents._native.peer import Peer
 from denoagents._native.router import Destination, Parking, Router, SlotTable
 from denoagents._native.runtime import Cell
 from denoagents.actor.guardian import Guardian
@@ -39,8 +41,23 @@ class Placement:
         on_drained: Callable[[], None],
     ) -> None:
         self.view, self._router, self._guardian, self._peers = view, router, guardian, peers
-        self._to_broker, self._on_evicted, self._on_drained = to_broker, on_evicted, on_drained
+        self._to_broker = to_broker
         self.handover = Handover(guardian, router)
+        self._deeds: dict[type, Callable[[Any], None]] = {
+            do.Route: self._route,
+            do.Flush: self._flush,
+            do.Acknowledge: self._acknowledge,
+            do.Freeze: self._freeze,
+            do.Ship: self._ship,
+            do.ShipActor: self._ship_actor,
+            do.Activate: self._activate,
+            do.ActivateActor: lambda one: self._unhold(self.handover.family_of(one.actor)),
+            do.Release: lambda one: self._send(one.to, one.message),
+            do.Report: lambda one: to_broker(one.message),
+            do.Over: lambda one: peers.over(one.incarnation, "the fleet declared it over"),
+            do.Drained: lambda _: on_drained(),
+            do.Evicted: lambda one: on_evicted(one.reason),
+        }
         self._groups: dict[str, SlotTable] = {}
         self._holds: list[Parking] = []
         self._staying: set[str] = set()
@@ -90,34 +107,11 @@ class Placement:
     def carry_out(self, instructions: Iterable[Instruction]) -> None:
         """Do what the view says, in order."""
         for instruction in instructions:
-            match instruction:
-                case do.Route():
-                    self._route(instruction)
-                case do.Flush():
-                    self._flush(instruction)
-                case do.Acknowledge():
-                    self._peers.mesh.placement_version = instruction.version
-                    self._to_broker(Ack(version=instruction.version))
-                case do.Freeze():
-                    self._freeze(instruction)
-                case do.Ship():
-                    self._ship(instruction)
-                case do.ShipActor():
-                    self._ship_actor(instruction)
-                case do.Activate():
-                    self._activate(instruction)
-                case do.ActivateActor():
-                    self._unhold(self.handover.family_of(instruction.actor))
-                case do.Release():
-                    self._send(instruction.to, instruction.message)
-                case do.Report():
-                    self._to_broker(instruction.message)
-                case do.Over():
-                    self._peers.over(instruction.incarnation, "the fleet declared it over")
-                case do.Drained():
-                    self._on_drained()
-                case do.Evicted():
-                    self._on_evicted(instruction.reason)
+            self._deeds[type(instruction)](instruction)
+
+    def _acknowledge(self, acknowledge: do.Acknowledge) -> None:
+        self._peers.mesh.placement_version = acknowledge.version
+        self._to_broker(Ack(version=acknowledge.version))
 
     def _route(self, route: do.Route) -> None:
         table = self.table(route.group)
@@ -188,9 +182,9 @@ class Placement:
             self._send(ship.to, self.handover.pack(ship.actor, ship.group, self.view.version, peer))
         self.carry_out(self.view.actor_shipped(ship.actor, ship.to))
 
-    def on_ship(self, sender: int, message: Ship, peer: object) -> None:
+    def on_ship(self, message: Ship, peer: Peer) -> None:
         """An actor arrived from its former owner."""
-        self.handover.unpack(message, peer)  # type: ignore[arg-type]
+        self.handover.unpack(message, peer)
         if not self.view.is_active(message.group, message.slot):
             for cell in self.handover.family_of(message.actor):
                 cell.held = True
@@ -239,7 +233,7 @@ class Placement:
         for gone in self._router.pinned.keys() - names:
             del self._router.pinned[gone]
         for member in record.members:
-            if member.role != "worker" or member.state in ("unhealthy",):
+            if member.role != "worker" or member.state == "unhealthy":
                 continue
             if member.incarnation == self.view.me:
                 self._router.pinned[member.name] = self._router.here
