@@ -1,0 +1,74 @@
+"""A frozen worker: its actors answer elsewhere; when it wakes it starts nothing and is not heard."""
+
+import asyncio
+import time
+
+import pytest
+from real_fleet import RealFleet, load, members, refs_on, settled, until
+
+from denoagents.errors import OutcomeUnknownError
+
+app = load()
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    with RealFleet(tmp_path) as fleet:
+        fleet.start("a", "b")
+        yield fleet
+
+
+@pytest.mark.asyncio
+async def test_a_woken_worker_starts_no_turn_and_is_refused(fleet, tmp_path):
+    frozen, other = fleet.workers["a"], fleet.workers["b"]
+    trace = tmp_path / "trace"
+    async with fleet.client() as client:
+        await settled(client, "a", "b")
+        (busy,) = await refs_on(client, app.Counter, frozen, 1, "busy")
+        moved = await refs_on(client, app.Counter, frozen, 10, "m")
+        witnesses = await refs_on(client, app.Counter, other, 3, "w")
+        keys = [str(one).partition("/")[2].rstrip(">") for one in witnesses]
+        first_life = (await members(client))["a"]["incarnation"]
+
+        interrupted = asyncio.create_task(busy.add_and_tell(1000, 0.6, keys, str(trace)))
+        await asyncio.sleep(0.1)
+        waiting = [asyncio.create_task(busy.add_and_write(n, str(trace))) for n in range(20)]
+        await asyncio.sleep(0.1)
+        frozen.freeze()
+        begun = time.monotonic()
+
+        assert set(await asyncio.gather(*[one.where() for one in moved])) == {other.pid}
+        assert await asyncio.gather(*[one.add(1) for one in moved]) == [1] * 10
+        assert await busy.add(5) == 5, "it lives elsewhere, anew"
+        assert time.monotonic() - begun < 5
+        assert await busy.where() == other.pid
+        outcomes = await asyncio.gather(interrupted, *waiting, return_exceptions=True)
+        assert {type(one) for one in outcomes} == {OutcomeUnknownError}
+        assert not trace.exists()
+
+        frozen.thaw()
+        await until(lambda: "begins anew" in frozen.log)
+        assert trace.read_text() == "1000\n", "the running turn goes on; no waiting one starts"
+        assert [await one.count() for one in witnesses] == [0] * 3, "what it sends is refused"
+        await settled(client, "a", "b")
+        assert (await members(client))["a"]["incarnation"] != first_life
+        assert frozen.code is None, "it joined again, as another incarnation"
+        assert await busy.count() == 5
+        assert [await one.count() for one in moved] == [1] * 10, "hand-over back kept their state"
+        assert trace.read_text() == "1000\n"
+
+
+@pytest.mark.asyncio
+async def test_a_short_freeze_costs_time_and_nothing_else(fleet):
+    frozen = fleet.workers["a"]
+    async with fleet.client() as client:
+        await settled(client, "a", "b")
+        refs = await refs_on(client, app.Counter, frozen, 10, "s")
+        frozen.freeze()
+        asks = [asyncio.create_task(one.add(1)) for one in refs]
+        await asyncio.sleep(1.2)
+        assert not any(one.done() for one in asks)
+        frozen.thaw()
+        assert await asyncio.gather(*asks) == [1] * 10
+        assert await refs[0].where() == frozen.pid
+        assert "evicted" not in fleet.broker.log
