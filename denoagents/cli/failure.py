@@ -11,9 +11,10 @@ import click
 
 from denoagents.errors import (
     DenoagentsError,
-    HandshakeError,
     JoinRefusedError,
+    LinkError,
     RejectedError,
+    StoreError,
     UnknownActorTypeError,
     UnknownMethodError,
     UnreachableError,
@@ -56,7 +57,8 @@ CODES: Final[tuple[tuple[type[DenoagentsError], ExitCode], ...]] = (
     (UsageError, ExitCode.USAGE),
     (RejectedError, ExitCode.REFUSED),
     (JoinRefusedError, ExitCode.REFUSED),
-    (HandshakeError, ExitCode.REFUSED),
+    (LinkError, ExitCode.REFUSED),  # a port in use, another cluster, another version
+    (StoreError, ExitCode.REFUSED),
     (DenoagentsError, ExitCode.FAILED),
 )
 """The first class that fits decides."""

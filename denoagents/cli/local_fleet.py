@@ -77,7 +77,7 @@ class LocalFleet:
     async def run(self) -> int:
         """Start everything, stay until told to end or nothing is left, end everything."""
         stop = StopSignal()
-        folder = Path(tempfile.mkdtemp(prefix="denoagents-up-"))
+        folder = _temporary_folder()
         broker = self._child("broker", [])
         store = self._plan.store or folder / "broker.store"
         broker.arguments = self._plan.broker_arguments(self._plan.broker, store)
@@ -214,6 +214,25 @@ class LocalFleet:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a task of up failed", error=repr(error))
+
+
+def _temporary_folder() -> Path:
+    """A folder of this process; those of processes that were killed are removed."""
+    for left in Path(tempfile.gettempdir()).glob("denoagents-up-*-*"):
+        pid = left.name.split("-")[2]
+        if pid.isdecimal() and not _is_running(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"denoagents-up-{os.getpid()}-"))
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 async def _first_of(*waits: Coroutine[Any, Any, Any], watching: list[asyncio.Task[Any]]) -> None:

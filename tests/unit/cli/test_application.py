@@ -6,7 +6,11 @@ import pytest
 
 from denoagents.cli.application import AppError, group_name, load_application
 
-COUNTER = "from denoagents import Actor\nclass Counter(Actor):\n    async def add(self) -> int:\n        return 1\n"
+COUNTER = """from denoagents import Actor
+class Counter(Actor):
+    async def add(self) -> int:
+        return 1
+"""
 
 
 @pytest.fixture

@@ -16,10 +16,12 @@ from denoagents.errors import (
     DenoagentsError,
     HandshakeError,
     JoinRefusedError,
+    LinkError,
     OutcomeUnknownError,
     Overloaded,
     RemoteError,
     RequestTimeoutError,
+    StoreError,
     UnknownActorTypeError,
     UnknownMethodError,
     UnreachableError,
@@ -55,8 +57,8 @@ def test_every_command_is_there_and_explains_itself(name, capsys):
 
 
 def test_help_is_quick_and_loads_no_command():
-    code = "import sys; from denoagents.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
-    code += "\nprint(*sys.modules)"
+    code = "import sys; from denoagents.cli import main\ntry: main(['--help'])\n"
+    code += "except SystemExit: print(*sys.modules)"
     begun = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert time.perf_counter() - begun < 1.0  # 0.1 s on an idle machine; the process test measures
@@ -90,7 +92,8 @@ def test_errors_are_json_for_machines(capsys, failing):
         (UnreachableError("x"), 3), (NotFoundError("x"), 4), (UnknownActorTypeError("x"), 4),
         (UnknownMethodError("x"), 4), (ArgumentsError("x"), 2), (JoinRefusedError("x"), 5),
         (HandshakeError("x"), 5), (Overloaded(), 5), (RemoteError("x"), 1),
-        (RequestTimeoutError("x"), 1), (OutcomeUnknownError("x"), 1), (DenoagentsError("x"), 1),
+        (LinkError("port in use"), 5), (StoreError("full"), 5), (RequestTimeoutError("x"), 1),
+        (OutcomeUnknownError("x"), 1), (DenoagentsError("x"), 1),
         (ValueError("x"), 1),
     ],
 )  # fmt: skip

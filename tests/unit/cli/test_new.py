@@ -25,11 +25,13 @@ def test_a_new_app_is_thirty_lines_and_its_test_passes(here):
     assert len(code) <= 30
     environment = {"PYTHONPATH": ROOT, "PATH": "/usr/bin:/bin"}
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(app.parent)]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(
+        words, env=environment, capture_output=True, text=True, timeout=50, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
     ran = subprocess.run(
-        [sys.executable, str(app)], env=environment, capture_output=True, text=True
+        [sys.executable, str(app)], env=environment, capture_output=True, text=True, check=True
     )
     assert ran.stdout == "total: 2\ncounted: [1, 2, 3]\n"
 
