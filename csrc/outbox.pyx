@@ -1,0 +1,247 @@
+"""The sending half of a peer: messages become records, records batches, batches wait for credit.
+
+Rules:
+    What cannot go now is parked, in order: while the link is down (`held`), or while the peer has asked to
+    hold one target back (`paused`). What was handed to the link is the link's to deliver.
+    A batch leaves at the end of the tick, at 100 records, or at 64 KiB.
+    Names (addresses and methods) are defined once and numbered from 1; both ends forget them on RESET and
+    with the session.
+"""
+
+from collections import deque
+
+import msgpack
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from denoagents._native.envelope cimport ReplyTo
+from denoagents._native.records cimport Batch
+from denoagents._native.router cimport (
+    CANCEL, CONTROL, CREDIT, DEFINE, RESET, Destination, Parking, Router,
+)
+
+from denoagents.errors import EncodingError
+
+cdef int BATCH_MESSAGES = 100            # plan 1.9
+cdef Py_ssize_t BATCH_BYTES = 64 << 10
+cdef Py_ssize_t MAX_NAMES = 65_536       # of one session and direction; RESET comes before it is reached
+cdef Py_ssize_t MAX_NAME_BYTES = 4096
+
+
+cdef class Outbox(Destination):
+    """What one node sends to another, and the requests that wait for its answers."""
+
+    def __init__(self, Router router not None, link=None, str node_name=""):
+        self.router, self.link, self.node_name = router, link, node_name
+        self.batch = Batch()
+        self.batches = deque()
+        self.credit_waiters = []
+        self.names_out, self.pending, self.paused = {}, {}, {}
+        self.held = router.parking(f"there is no link to {node_name or 'the peer'} yet")
+
+    cdef int number_of(self, str name) except -1:
+        number = self.names_out.get(name)
+        if number is not None:
+            return <int> number
+        data = name.encode()
+        if len(data) > MAX_NAME_BYTES:
+            raise EncodingError(f"the address or name has {len(data)} bytes, the limit is {MAX_NAME_BYTES}")
+        self.batch.put_byte(DEFINE)
+        self.batch.put_sized(data)
+        number = len(self.names_out) + 1
+        self.names_out[name] = number
+        return <int> number
+
+    cdef int commit(self) except -1:
+        self.records += 1
+        if self.records >= BATCH_MESSAGES or self.batch.size >= BATCH_BYTES:
+            self.flush()
+        elif not self.marked:
+            self.marked = True
+            self.router.mark(self)
+        return 0
+
+    cdef int transmit(
+        self, uint8_t kind, str target, object method, uint64_t number, uint8_t priority,
+        int64_t deadline_ns, object chain, object trace, object payload, ReplyTo reply,
+    ) except -1:
+        cdef int target_number, method_number
+        cdef uint8_t bits = priority
+        cdef bytes chain_bytes = None
+        cdef Batch batch = self.batch
+        cdef Parking parked
+        if self.over:
+            return self.router.unplaced.transmit(
+                kind, target, method, number, priority, deadline_ns, chain, trace, payload, reply
+            )
+        if self.held is not None:
+            if self.link is None:
+                self.router.directory.dial(self)
+            return (<Parking> self.held).transmit(
+                kind, target, method, number, priority, deadline_ns, chain, trace, payload, reply
+            )
+        if self.paused and target in self.paused:
+            parked = <Parking> self.paused[target]
+            return parked.transmit(
+                kind, target, method, number, priority, deadline_ns, chain, trace, payload, reply
+            )
+        if len(self.names_out) > MAX_NAMES - 2:
+            batch.put_byte(RESET)
+            self.names_out.clear()
+        target_number = self.number_of(target)
+        method_number = self.number_of(method if type(method) is str else method.name)
+        batch.put_byte(kind)
+        batch.put_varint(target_number)
+        batch.put_varint(method_number)
+        if deadline_ns:
+            bits |= 4
+        if chain is not None:
+            bits |= 8
+            chain_bytes = msgpack.packb(chain)
+        if trace is not None:
+            bits |= 16
+        batch.put_byte(bits)
+        batch.put_varint(number)
+        if deadline_ns:
+            batch.put_u64(deadline_ns)
+        if chain_bytes is not None:
+            batch.put_sized(chain_bytes)
+        if trace is not None:
+            batch.put_sized(trace)
+        batch.put_sized(payload)
+        if reply is not None:
+            self.pending[number] = reply
+            reply.place = self
+        self.count += 1
+        return self.commit()
+
+    def answer(self, int kind, uint64_t number, bytes payload not None) -> None:
+        """Write a REPLY, ERROR or ITEM."""
+        if self.over:
+            return
+        self.batch.put_byte(kind)
+        self.batch.put_varint(number)
+        self.batch.put_sized(payload)
+        self.commit()
+
+    def signal(self, int kind, uint64_t number) -> None:
+        """Write a CANCEL or END."""
+        if not self.over:
+            self.batch.put_byte(kind)
+            self.batch.put_varint(number)
+            self.commit()
+
+    def grant(self, uint64_t number, uint64_t units) -> None:
+        """Give the writer of a stream `units` of credit."""
+        if not self.over:
+            self.batch.put_byte(CREDIT)
+            self.batch.put_varint(number)
+            self.batch.put_varint(units)
+            self.commit()
+
+    def control(self, bytes payload not None) -> None:
+        """Write a control message."""
+        if not self.over:
+            self.batch.put_byte(CONTROL)
+            self.batch.put_varint(0)
+            self.batch.put_sized(payload)
+            self.commit()
+
+    cpdef object withdraw(self, ReplyTo reply):
+        if self.pending.pop(reply.number, None) is not None:
+            self.signal(CANCEL, reply.number)
+
+    cdef object gate(self):
+        if not self.blocked or self.over:
+            return None
+        waiter = self.router.runtime.loop.create_future()
+        self.credit_waiters.append(waiter)
+        return waiter
+
+    def flush(self) -> None:
+        """Hand the batch to the link."""
+        self.marked = False
+        if self.batch.size == 0:
+            return
+        body = self.batch.take()
+        count, records = self.count, self.records
+        self.count = self.records = 0
+        if self.over or self.link is None:
+            self.router.books.retained -= count
+            self.router.books.unknown += count
+            return
+        self.batches.append((records, count))
+        self.link.send(body, records)
+        self.blocked = self.link.credit_bytes <= 0
+
+    def unblock(self) -> None:
+        """The link's window has room again."""
+        self.blocked = False
+        waiters, self.credit_waiters = self.credit_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # --- the link's life ----------------------------------------------------------------------
+
+    def hold(self, reason) -> None:
+        """The link is down: park what is sent from now on."""
+        if self.held is None and not self.over:
+            self.held = self.router.parking(reason)
+
+    def open(self) -> None:
+        """The link is up: send what was parked."""
+        cdef Parking parked = <Parking> self.held
+        if parked is not None:
+            self.held = None
+            parked.replay()
+
+    def accepted(self, int records) -> None:
+        """The peer has taken responsibility for its next `records` records."""
+        cdef int64_t messages = 0
+        while records > 0 and self.batches:
+            part, count = self.batches.popleft()
+            records -= part
+            messages += count
+        self.router.books.retained -= messages
+        self.router.books.acknowledged += messages
+        if self.blocked and self.link.credit_bytes > 0:
+            self.unblock()
+
+    def reroute(self) -> None:
+        """Slots have changed hands: give everything parked another look."""
+        cdef Parking parked = <Parking> self.held
+        if parked is not None:
+            parked.replay()
+        for parking in list(self.paused.values()):
+            parking.replay()
+
+    def expect(self, ReplyTo reply not None) -> int:
+        """Register a request that went to the peer inside a control message; its number."""
+        cdef uint64_t number = self.router.next_number()
+        reply.number = number
+        reply.place = self
+        self.pending[number] = reply
+        return number
+
+    def forget_session(self, reason) -> list:
+        """The session is over: requests whose outcome is unknown. What was parked stays; names start anew."""
+        cdef Parking parking
+        self.flush()
+        if self.held is None and not self.over:
+            self.held = self.router.parking(reason)
+        messages = sum([count for _, count in self.batches])
+        self.router.books.retained -= messages
+        self.router.books.unknown += messages
+        self.batches.clear()
+        self.link = None
+        self.names_out = {}
+        paused, self.paused = self.paused, {}
+        for parking in paused.values():
+            parking.replay()
+        self.unblock()
+        requests, self.pending = list(self.pending.values()), {}
+        return requests
+
+    @property
+    def open_requests(self) -> int:
+        return len(self.pending)

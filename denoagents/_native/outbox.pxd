@@ -1,0 +1,26 @@
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from denoagents._native.envelope cimport ReplyTo
+from denoagents._native.records cimport Batch
+from denoagents._native.router cimport Destination, Router
+
+
+cdef class Outbox(Destination):
+    cdef readonly Router router
+    cdef public object link              # denoagents.link.link.Link, or None until it is dialed
+    cdef public str node_name            # of the node at the other end
+    cdef Batch batch                     # records under way
+    cdef int count                       # accountable messages in `batch`
+    cdef int records                     # records in `batch`
+    cdef bint marked                     # stands in router.dirty
+    cdef object batches                  # deque of (records, messages): sent, not yet accepted
+    cdef public bint blocked             # the link's window is full
+    cdef list credit_waiters             # Futures, one a sender that waits for the window
+    cdef dict names_out                  # name -> number
+    cdef dict pending                    # number -> ReplyTo: asks and streams sent
+    cdef dict paused                     # target -> Parking: the peer has told us to wait
+    cdef readonly object held            # Parking while the link is down, or None
+    cdef public bint over
+
+    cdef int number_of(self, str name) except -1
+    cdef int commit(self) except -1
