@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from denoagents.cluster.compatibility import difference
-from denoagents.cluster.group import Group
+from denoagents.cluster.groups import Groups
 from denoagents.cluster.member import Member
 from denoagents.cluster.messages import Join, Refused
 from denoagents.cluster.settings import ClusterSettings
@@ -16,7 +16,7 @@ class Roll(Protocol):
 
     settings: ClusterSettings
     members: dict[int, Member]
-    groups: dict[str, Group]
+    groups: Groups
 
     def named(self, name: str) -> Member | None:
         """The living member of this name."""

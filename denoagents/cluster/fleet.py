@@ -21,22 +21,18 @@ from denoagents.cluster import messages
 from denoagents.cluster import slots as slot_set
 from denoagents.cluster.admission import Applications, check_join
 from denoagents.cluster.beat import Beat, BeatAnswer, BeatStatus
+from denoagents.cluster.departed import Departed
 from denoagents.cluster.detector import Detector
-from denoagents.cluster.group import Group
+from denoagents.cluster.groups import Groups
 from denoagents.cluster.member import Member, StoredFleet, decode_fleet, encode_fleet
 from denoagents.cluster.messages import Join, VersionRecord
 from denoagents.cluster.orders import End, Note, Order, Persist, Send
 from denoagents.cluster.settings import ClusterSettings
+from denoagents.cluster.storing import AGAIN_S, Storing
 from denoagents.cluster.wishes import Wishes
 
 VERSION_GAP: Final = 1000
 """A restarted broker numbers on from here above the stored version."""
-
-OVER_KEPT: Final = 256
-"""So many incarnations that are over are kept in mind, and told with each version."""
-
-STORE_AGAIN_S: Final = 1.0
-"""A store that failed is tried again this often."""
 
 
 class Fleet:
@@ -55,22 +51,19 @@ class Fleet:
         """`stored` is what the last broker saved; raises `StoreError` if it is none of ours."""
         self.cluster, self.incarnation, self.settings = cluster, incarnation, settings
         self.members: dict[int, Member] = {}
-        self.groups: dict[str, Group] = {}
+        self.groups = Groups()
         self.record = VersionRecord(version=0)
         """The version in force, as published."""
         self.settled_version = 0
-        self.store_error = ""
         self.grace_until_ns = now_ns + self._ns(settings.replace_after_s)
         self.wishes = Wishes()
         self._assign = assign
-        self._over: dict[int, str] = {}
+        self._storing = Storing()
+        self._departed = Departed()
         self._next_version = 1
         self._last_tick_ns = now_ns
-        self._urgent = self._unsaved = False
+        self._urgent = False
         self._quiet_until_ns = 0
-        self._storing: tuple[int, VersionRecord | None] | None = None
-        self._persist_number = 0
-        self._store_again_ns = 0
         self._applications = Applications()
         if stored is not None:
             self._restore(decode_fleet(stored, cluster), now_ns)
@@ -99,9 +92,14 @@ class Fleet:
             if member.role == "worker" and group in (None, member.group)
         ]
 
+    @property
+    def store_error(self) -> str:
+        """Why the last state could not be stored, "" if it was."""
+        return self._storing.error
+
     def is_over(self, incarnation: int) -> bool:
         """The incarnation was declared over, as far as this broker remembers."""
-        return incarnation in self._over
+        return incarnation in self._departed
 
     def unacknowledged(self) -> list[Member]:
         """Members that the version in force waits for."""
@@ -121,7 +119,7 @@ class Fleet:
         if member is not None:
             if not member.detector.observe(beat, now_ns):
                 return None
-        elif beat.incarnation in self._over:
+        elif beat.incarnation in self._departed:
             status = BeatStatus.EVICTED
         else:
             status = BeatStatus.UNKNOWN
@@ -239,34 +237,29 @@ class Fleet:
                 if member.detector.is_dead(now_ns):
                     silent_s = member.detector.silent_ns(now_ns) / 1e9
                     out += self._remove(member, f"silent for {silent_s:.1f} s", now_ns)
+        overdue = self._storing.overdue(now_ns)
+        if overdue:
+            out += self.store_failed(overdue, "the store does not answer", now_ns)
         return out + self._settle() + self._advance(now_ns)
 
     def stored(self, number: int, now_ns: int) -> list[Order]:
         """The state of `Persist(number)` is safe."""
-        if self._storing is None or self._storing[0] != number:
+        if not self._storing.is_current(number):
             return []
-        self.store_error = ""
-        record = self._storing[1]
-        self._storing = None
-        out = self._publish(record)
-        out += self._admit(now_ns)
+        out = self._publish(self._storing.end()) + self._admit(now_ns)
         return out + self._settle() + self._advance(now_ns)
 
     def store_failed(self, number: int, reason: str, now_ns: int) -> list[Order]:
         """The state of `Persist(number)` could not be saved: no joins, but deaths go on."""
-        if self._storing is None or self._storing[0] != number:
+        if not self._storing.is_current(number):
             return []
-        self.store_error = reason
-        record = self._storing[1]
-        self._storing = None
-        self._unsaved = True
-        self._store_again_ns = now_ns + self._ns(STORE_AGAIN_S)
+        record = self._storing.fail(reason, now_ns)
         out: list[Order] = [Note("store_failed", {"reason": reason})]
         for join, _ in self._applications.take_stored():
             refusal = messages.Refused(
                 re=join.id,
                 reason=f"the broker cannot store the join: {reason}",
-                retry_after_s=STORE_AGAIN_S,
+                retry_after_s=AGAIN_S,
             )
             out.append(Send((join.incarnation,), refusal))
         return out + self._publish(record) + self._settle() + self._advance(now_ns)
@@ -287,7 +280,7 @@ class Fleet:
             self._next_version = max(self._next_version, join.version + 1)
             self._urgent = True
         if member.role == "worker":
-            group = self.groups.setdefault(member.group, Group(member.group, join.types))
+            group = self.groups.open(join, self.workers(member.group))
             mine = [entry for entry in join.lingering if entry.group == member.group]
             for name, packed in join.holding.items():
                 if name == member.group:
@@ -299,7 +292,7 @@ class Fleet:
         for join, member in self._applications.take_stored():
             self.members[member.incarnation] = member
             if member.role == "worker":
-                self._open_group(join)
+                self.groups.open(join, self.workers(join.group))
             if join.version > self.version == self._quiet_until_ns == 0:
                 # The store is new, the fleet is not: hear the others before anyone is placed.
                 self._quiet_until_ns = now_ns + self._ns(self.settings.replace_after_s)
@@ -309,13 +302,6 @@ class Fleet:
             out.append(Send((member.incarnation,), self._joined(join)))
             out.append(Note("joined", {"name": member.name, "role": member.role}))
         return out
-
-    def _open_group(self, join: Join) -> None:
-        group = self.groups.get(join.group)
-        if group is None:
-            self.groups[join.group] = Group(join.group, join.types)
-        elif not any(m.incarnation != join.incarnation for m in self.workers(join.group)):
-            group.types = join.types
 
     def _joined(self, join: Join) -> messages.Joined:
         return messages.Joined(
@@ -330,12 +316,12 @@ class Fleet:
     ) -> list[Order]:
         """Take a member out; whoever is published next knows that it is over."""
         del self.members[member.incarnation]
-        self._remember_over(member.incarnation, reason)
+        self._departed.add(member.incarnation, reason)
         if member.group in self.groups:
             self.groups[member.group].forget(member.incarnation)
         is_quiet = is_clean and member.role == "client"
         self._urgent = self._urgent or not is_quiet
-        self._unsaved = True
+        self._storing.is_dirty = True
         facts = {"name": member.name, "role": member.role, "reason": reason}
         facts["silent_s"] = str(round(member.detector.silent_ns(now_ns) / 1e9, 3))
         out: list[Order] = [Note("left" if is_clean else "evicted", facts)]
@@ -344,11 +330,6 @@ class Fleet:
         out.append(End(member.incarnation, reason, is_clean))
         return out
 
-    def _remember_over(self, incarnation: int, reason: str) -> None:
-        self._over[incarnation] = reason
-        while len(self._over) > OVER_KEPT:
-            del self._over[next(iter(self._over))]
-
     def _learn_over(self, over: Iterable[int], now_ns: int) -> list[Order]:
         """A member knows of deaths that this broker does not: those were published once."""
         out: list[Order] = []
@@ -356,25 +337,21 @@ class Fleet:
             member = self.members.get(incarnation)
             if member is not None:
                 out += self._remove(member, "the fleet had evicted it before", now_ns)
-            elif incarnation not in self._over:
-                self._remember_over(incarnation, "told by a member")
+            self._departed.add(incarnation, "told by a member")
         return out
 
     # --- steps: versions ----------------------------------------------------------------------
 
     def _advance(self, now_ns: int) -> list[Order]:
         """Store and publish what is due; one store operation at a time."""
-        if self._storing is not None:
+        storing = self._storing
+        if storing.is_busy:
             return []
         record = self._next_record() if self._is_version_due(now_ns) else None
-        retry = self._unsaved and now_ns >= self._store_again_ns
-        if record is None and not retry and not self._applications.are_waiting:
+        if record is None and not storing.is_due(now_ns) and not self._applications.are_waiting:
             return []
-        self._unsaved = False
-        self._persist_number += 1
-        self._storing = (self._persist_number, record)
         state = self._stored_fleet(record or self.record)
-        return [Persist(self._persist_number, encode_fleet(state))]
+        return [Persist(storing.begin(record, now_ns), encode_fleet(state))]
 
     def _is_version_due(self, now_ns: int) -> bool:
         if now_ns < self._quiet_until_ns:
@@ -383,46 +360,19 @@ class Fleet:
             return True
         if not self.is_settled:
             return False
-        return self.wishes.are_waiting or any(
-            group.is_handed_over and self._has_plans(name) for name, group in self.groups.items()
-        )
-
-    def _has_plans(self, group: str) -> bool:
-        return any(
-            member.state != self._planned_state(member) or member.weight != member.wanted_weight
-            for member in self.workers(group)
-        )
-
-    def _planned_state(self, member: Member) -> messages.MemberState:
-        if member.is_leaving:
-            return "draining"
-        if member.is_healthy or not any(
-            m.is_healthy and not m.is_leaving for m in self.workers(member.group)
-        ):
-            return "placed"  # with no healthy worker at all, unhealthy ones are better than none
-        return "unhealthy"
+        return self.wishes.are_waiting or self.groups.have_plans(self.workers())
 
     def _next_record(self) -> VersionRecord:
         """Make the next version: deaths in full, plans where the hand-over is done."""
         self._urgent = False
-        for name, group in self.groups.items():
-            if group.is_handed_over or not group.living_owners(self.members):
-                for member in self.workers(name):
-                    member.state = self._planned_state(member)
-                    member.weight = member.wanted_weight
-            placed = [
-                (member.incarnation, member.name, member.weight)
-                for member in self.workers(name)
-                if member.state == "placed"
-            ]
-            group.place(placed, self._assign)
+        self.groups.place(self.workers(), self._assign)
         record = VersionRecord(
             version=self._next_version,
             members=[member.record() for member in self.workers()],
-            groups={name: group.record() for name, group in self.groups.items()},
-            sources={name: found for name, g in self.groups.items() if (found := g.sources())},
-            lingering=[e for group in self.groups.values() for e in group.lingering.values()],
-            over=list(self._over),
+            groups=self.groups.records(),
+            sources=self.groups.sources(),
+            lingering=self.groups.lingering(),
+            over=self._departed.incarnations(),
             settings=self.wishes.take(),
         )
         self._next_version += 1
@@ -439,7 +389,7 @@ class Fleet:
 
     def _settle(self) -> list[Order]:
         """Tell everyone, once, that everyone has acknowledged the version in force."""
-        is_passing = self._urgent or (self._storing is not None and self._storing[1] is not None)
+        is_passing = self._urgent or self._storing.has_version
         if self.is_settled or is_passing or self.unacknowledged():
             return []
         self.settled_version = self.version
@@ -463,24 +413,11 @@ class Fleet:
         self.record = stored.record
         self._next_version = stored.record.version + VERSION_GAP
         self.wishes = Wishes(stored.record.settings)
-        for incarnation in stored.record.over:
-            self._remember_over(incarnation, "evicted before the broker restarted")
+        self._departed = Departed(stored.record.over)
         for one in stored.members:
             detector = Detector(self.settings, now_ns)
             self.members[one.incarnation] = Member.from_stored(one, detector, now_ns)
-        for name, types in stored.types.items():
-            group = self.groups[name] = Group(name, types)
-            placed = [
-                (member.incarnation, member.name, member.weight)
-                for member in stored.record.members
-                if member.group == name and member.state == "placed"
-            ]
-            group.place(placed, self._assign)
-            for source in stored.record.sources.get(name, ()):
-                group.former[source.incarnation] = slot_set.unpack(source.slots)
-            for entry in stored.record.lingering:
-                if entry.group == name:
-                    group.lingering[entry.actor] = entry
+        self.groups = Groups.restored(stored, self._assign)
 
     @staticmethod
     def _ns(seconds: float) -> int:

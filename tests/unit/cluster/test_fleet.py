@@ -440,6 +440,17 @@ def test_deaths_are_published_even_if_they_cannot_be_stored(pair):
     assert set(Script(pair.blob).fleet.members) == {2, 3}
 
 
+def test_a_store_that_hangs_does_not_keep_deaths_from_being_published(pair):
+    do = pair.do
+    pair.do = lambda todo: do([one for one in todo if not isinstance(one, Persist)])
+    pair.do(pair.fleet.reaped(1, pair.now))
+    pair.wait(1.9, beating=(2, 3))
+    assert not pair.messages(m.Published)
+    pair.wait(0.3, beating=(2, 3))
+    assert pair.messages(m.Published)[0].record.over == [1]
+    assert pair.fleet.store_error == "the store does not answer"
+
+
 # --- cost -----------------------------------------------------------------------------------------
 
 
