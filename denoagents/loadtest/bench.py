@@ -7,6 +7,7 @@ that what else happens on the machine meets both; rows say what was counted at t
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import sys
 import tempfile
@@ -172,14 +173,14 @@ async def cold_start(directory: Path, options: BenchOptions) -> Row:
 
 async def idle_memory(directory: Path, options: BenchOptions) -> Row:
     """Bytes of an idle actor, and resident memory of a worker that hosts one."""
-    begun = time.perf_counter()
     words = ["-m", "denoagents.loadtest.idle_memory", str(IDLE_ACTORS)]
     child = await Child.start("idle-memory", words, directory)
     try:
         told = await child.receive("weight")
     finally:
         await child.end()
-    sample = Sample(IDLE_ACTORS, time.perf_counter() - begun)
+    latency = Histogram.from_bytes(base64.b64decode(told["latency"]))
+    sample = Sample(IDLE_ACTORS, latency.sum_ns / 1e9, latency)
     sample.figures = {key: float(told[key]) for key in ("bytes_per_actor", "empty_node_mb")}
     async with fleet_of_one(directory, options) as (fleet, _):
         await asyncio.sleep(1)  # idle, and what starting it needed is let go

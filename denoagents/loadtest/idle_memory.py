@@ -5,13 +5,17 @@ Started by the bench as `python -m denoagents.loadtest.idle_memory COUNT`; says 
 
 from __future__ import annotations
 
+import base64
 import gc
 import sys
 
 import psutil
 
+from denoagents._native.clock import Clock
+from denoagents._native.histogram import Histogram
 from denoagents.loadtest.child import Parent
 from denoagents.loadtest.event_loop import run_fast
+from denoagents.loadtest.footprint import MB
 from denoagents.loadtest.targets import Idle
 from denoagents.node.node import Node
 
@@ -24,11 +28,17 @@ async def weigh(count: int) -> None:
             await node.actor(Idle, f"warm-{number}").touch()
         gc.collect()
         before = process.memory_info().rss
+        clock, latency = Clock(), Histogram()
         for number in range(count):
+            before_ns = clock.now_ns()
             await node.actor(Idle, str(number)).touch()
+            latency.record(clock.now_ns() - before_ns)
         gc.collect()
         each = (process.memory_info().rss - before) / count
-        Parent.say({"t": "weight", "bytes_per_actor": each, "empty_node_mb": before / 1e6})
+        text = base64.b64encode(latency.to_bytes()).decode()
+        Parent.say(
+            {"t": "weight", "bytes_per_actor": each, "empty_node_mb": before / MB, "latency": text}
+        )
 
 
 def main() -> None:

@@ -62,7 +62,10 @@ class Librarian(Actor):
         key = self.context.address.rpartition("/")[2]
         path = Path("library") / f"{key}.msgpack"
         saved = read_shelf(path)
-        self._shelf = saved or await asyncio.to_thread(Reading.index, key, path)
+        if saved is not None:
+            self._shelf = saved
+        else:
+            self._shelf = await asyncio.to_thread(Reading.index, key, path)
         took_ms = (time.perf_counter() - begun) * 1000
         sizes = (len(self._shelf.files), len(self._shelf.definitions), len(self._shelf.callers))
         self._stock = Stock(os.getpid(), *sizes, saved is not None, took_ms)

@@ -7,20 +7,16 @@ import os
 from typing import Any
 
 from denoagents.loadtest.chats import Chats
-from denoagents.loadtest.child import ChildEndedError
 from denoagents.loadtest.client import ClientOptions
 from denoagents.loadtest.crowd import Crowd
 from denoagents.loadtest.footprint import Footprint
-from denoagents.loadtest.recovery import KILL_WINDOW, Recovery, kill_and_recover
+from denoagents.loadtest.recovery import KILL_WINDOW, Recovery, kill_and_recover, worker_statistics
 from denoagents.loadtest.stage import Stage
 from denoagents.loadtest.summary import Observed
-from denoagents.node.node import Node
 
 START_DELAY_NS = 300_000_000
 """The clients are told to begin this far ahead, so that all of them begin together."""
 SAMPLE_EVERY_S = 0.5
-ATTEMPTS = 5
-"""How often workers are asked for their statistics."""
 
 
 async def measure(stage: Stage, chats: Chats) -> Observed:
@@ -130,22 +126,6 @@ class Measurement:
 
     async def statistics(self) -> dict[str, dict[str, Any]]:
         """The statistics of every node of the run, by name."""
-        fleet = await fleet_statistics(self.stage.node)
+        fleet = await worker_statistics(self.stage.node)
         own = {"demo": self.stage.node.statistics()}
         return {**fleet, **await self.crowd.statistics(), **own}
-
-
-async def fleet_statistics(node: Node) -> dict[str, dict[str, Any]]:
-    """What the workers report about themselves, by name.
-
-    Raises:
-        ChildEndedError: one does not answer the broker, even when it is asked again.
-    """
-    missing: list[str] = []
-    for _ in range(ATTEMPTS):
-        rows = (await node.control("status", {}))["nodes"]
-        workers = {str(row["name"]): row["statistics"] for row in rows if row["role"] == "worker"}
-        missing = [name for name, statistics in workers.items() if statistics is None]
-        if not missing:
-            return workers
-    raise ChildEndedError(f"no statistics from {', '.join(missing)}")

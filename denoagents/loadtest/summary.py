@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,7 @@ class Observed:
 def summarise(seen: Observed) -> Report:
     """The report, without a verdict."""
     chats, total = seen.chats.record.total(), seen.record.total()
+    dead = [seen.recovery.last_words] if seen.recovery else []
     errors: Counter[str] = total.errors + chats.errors
     killed = seen.record.tallies.get(KILL_WINDOW)
     return Report(
@@ -55,7 +56,7 @@ def summarise(seen: Observed) -> Report:
         offered_per_s=seen.offered / seen.seconds,
         lookups_per_s=total.answered / seen.seconds,
         requests_per_s=(total.answered + seen.chats.streams_read) / seen.seconds,
-        messages_per_s=accepted_between(seen.before, seen.after) / seen.seconds,
+        messages_per_s=accepted_between(seen.before, [*seen.after.values(), *dead]) / seen.seconds,
         latency_ms=rounded(seen.record.tallies.get(MAIN, Tally()).latency_ms()),
         latency_kill_window_ms=rounded(killed.latency_ms()) if killed else None,
         latency_by_priority_ms={
@@ -80,14 +81,24 @@ def summarise(seen: Observed) -> Report:
         index_s=round(seen.index_s, 3),
         definitions=sum(stock.definitions for stock in seen.stocks),
         modules=sum(stock.modules for stock in seen.stocks),
-        accounting=add_up(seen.after),
+        accounting=accounting(seen),
     )
 
 
-def accepted_between(before: Statistics, after: Statistics) -> int:
+def accounting(seen: Observed) -> dict[str, Any]:
+    """Of all living processes, summed; the killed one's last report stands apart."""
+    books = add_up(seen.after)
+    if seen.recovery:
+        killed = add_up({seen.recovery.victim: seen.recovery.last_words})
+        books["killed"] = killed["processes"]
+        books["off"] += killed["off"]
+    return books
+
+
+def accepted_between(before: Statistics, after: Iterable[Mapping[str, Any]]) -> int:
     """Messages accepted by all nodes in between; a node born meanwhile counts from its birth."""
     known = {of.get("incarnation"): accepted(of) for of in before.values()}
-    return sum(accepted(of) - known.get(of.get("incarnation"), 0) for of in after.values())
+    return sum(accepted(of) - known.get(of.get("incarnation"), 0) for of in after)
 
 
 def rounded(figures: Mapping[str, float], digits: int = 3) -> dict[str, float]:

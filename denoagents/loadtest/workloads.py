@@ -7,6 +7,7 @@ operations every `SAMPLE_EVERY`-th is timed, so that the timing does not weigh o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -14,15 +15,17 @@ from dataclasses import dataclass, field
 from denoagents._native.clock import Clock
 from denoagents._native.histogram import Histogram
 from denoagents.actor.reference import tell
+from denoagents.errors import Overloaded
 from denoagents.loadtest.runner import Load, OpenLoop
 from denoagents.loadtest.sample import Sample
 from denoagents.loadtest.schedule import plan_schedule
-from denoagents.loadtest.targets import Idle, Target
+from denoagents.loadtest.targets import Idle, Received, Target
 from denoagents.node.node import Node
 
 SAMPLE_EVERY = 16
 SPAWN_LIMIT = 100_000
 """Actors made in one stretch at most: memory."""
+OVERLOADED_AGAIN_S = 0.005
 BREATH = 256
 """Local requests between two looks at the clock; they never wait, so the loop must be let go."""
 
@@ -48,21 +51,43 @@ Workload = Callable[[Bench, float], Awaitable[Sample]]
 
 async def send_one_way(bench: Bench, seconds: float) -> Sample:
     """Tell one actor as fast as credit allows; ends when all has been handled."""
-    clock, target = bench.clock, bench.target
+    clock, target, sent = bench.clock, bench.target, 0
     await target.received()
     begin_ns, end_ns = clock.now_ns(), bench.end_ns(seconds)
     while (now_ns := clock.now_ns()) < end_ns:
-        await tell(target.put, now_ns)
-        for _ in range(SAMPLE_EVERY - 1):
-            await tell(target.add, 1)
-    return await _received(bench, begin_ns)
+        try:
+            await tell(target.put, now_ns)
+            sent += 1
+            for _ in range(SAMPLE_EVERY - 1):
+                await tell(target.add, 1)
+                sent += 1
+        except Overloaded:
+            await tell_again(target.add, 1)
+            sent += 1
+    return await _received(bench, begin_ns, sent)
 
 
-async def _received(bench: Bench, begin_ns: int) -> Sample:
+async def tell_again(method: Callable[..., Awaitable[object]], *args: object) -> None:
+    """What a sender does whose target can take no more: wait, and tell it once more."""
+    while True:
+        await asyncio.sleep(OVERLOADED_AGAIN_S)
+        with contextlib.suppress(Overloaded):
+            return await tell(method, *args)
+
+
+async def _received(bench: Bench, begin_ns: int, sent: int) -> Sample:
     """What the target got; asked last, so all that was sent before is in it."""
-    seen = await bench.target.received()
+    seen: Received | None = None
+    while seen is None:
+        try:
+            seen = await bench.target.received()
+        except Overloaded:  # its mailbox is full: what came over the bound was refused
+            await asyncio.sleep(OVERLOADED_AGAIN_S)
     seconds = (bench.clock.now_ns() - begin_ns) / 1e9
-    return Sample(seen.count, seconds, Histogram.from_bytes(seen.latency))
+    sample = Sample(seen.count, seconds, Histogram.from_bytes(seen.latency))
+    if sent != seen.count:
+        sample.figures["not_handled"] = float(sent - seen.count)
+    return sample
 
 
 async def ask_one_at_a_time(bench: Bench, seconds: float) -> Sample:
@@ -154,11 +179,16 @@ def carry(size_bytes: int) -> Workload:
 
     async def carry_payload(bench: Bench, seconds: float) -> Sample:
         clock, target, payload = bench.clock, bench.target, incompressible(size_bytes)
+        sent = 0
         await target.received()
         begin_ns, end_ns = clock.now_ns(), bench.end_ns(seconds)
         while (now_ns := clock.now_ns()) < end_ns:
-            await tell(target.take, now_ns, payload)
-        sample = await _received(bench, begin_ns)
+            try:
+                await tell(target.take, now_ns, payload)
+            except Overloaded:
+                await tell_again(target.take, now_ns, payload)
+            sent += 1
+        sample = await _received(bench, begin_ns, sent)
         sample.figures["mb_per_s"] = sample.rate_per_s * size_bytes / 1e6
         return sample
 
