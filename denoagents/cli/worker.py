@@ -49,7 +49,7 @@ def command(
     """
     from denoagents.cli.log_output import configure_for  # first: it keeps rich out of the process
 
-    configure_for(invocation.config)
+    configure_for(invocation.config, node=name or "")
     from denoagents.cli.application import load_application
 
     application = load_application(app)

@@ -234,6 +234,23 @@ def test_a_killed_worker_is_reaped_at_once_and_started_again(app, start):
     wait_until(lambda: len(workers_of(up)) == 2)
 
 
+def test_a_worker_that_was_frozen_begins_anew_in_the_same_process(app, start):
+    up = start("up", app, "--broker-port", "0")
+    broker = broker_of(up)
+    frozen = ask(broker, "Counter/a", "pid")
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        up.wait_for("silent for", 6)
+        assert ask(broker, "Counter/a", "pid") != frozen
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+    up.wait_for("begins anew", 6)
+    wait_until(lambda: run("get", "workers", broker=broker)[1].count("counting-") == 2)
+    assert frozen in {one.pid for one in workers_of(up)}
+    rows = json.loads(run("get", "workers", "-o", "json", broker=broker)[1])
+    assert frozen in {one["pid"] for one in rows}
+
+
 def test_a_killed_broker_is_started_again_and_knows_its_fleet(app, start):
     up = start("up", app, "--broker-port", "0")
     broker = broker_of(up)
