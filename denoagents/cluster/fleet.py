@@ -3,7 +3,7 @@
 Rules:
     Every public method takes an event and the time, and returns orders (`orders.py`).
     A version is stored before it is published, and versions only rise; after a restart numbers
-    jump by `VERSION_GAP`, above whatever an unstored version may have had.
+    jump by `versions.GAP`, above whatever an unstored version may have had.
     A version is settled when every living member has acknowledged it, once. A client whose loop is
     blocked (a notebook that computes) is not waited for: it sends nothing meanwhile.
     Planned changes of a group (join, drain, health, weight) wait until its last hand-over is done
@@ -15,7 +15,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from denoagents.cluster import messages
 from denoagents.cluster import slots as slot_set
@@ -29,10 +29,8 @@ from denoagents.cluster.messages import Join, VersionRecord
 from denoagents.cluster.orders import End, Note, Order, Persist, Send
 from denoagents.cluster.settings import ClusterSettings
 from denoagents.cluster.storing import AGAIN_S, Storing
+from denoagents.cluster.versions import Versions
 from denoagents.cluster.wishes import Wishes
-
-VERSION_GAP: Final = 1000
-"""A restarted broker numbers on from here above the stored version."""
 
 
 class Fleet:
@@ -52,18 +50,13 @@ class Fleet:
         self.cluster, self.incarnation, self.settings = cluster, incarnation, settings
         self.members: dict[int, Member] = {}
         self.groups = Groups()
-        self.record = VersionRecord(version=0)
-        """The version in force, as published."""
-        self.settled_version = 0
         self.grace_until_ns = now_ns + self._ns(settings.replace_after_s)
         self.wishes = Wishes()
         self._assign = assign
+        self._versions = Versions(assign)
         self._storing = Storing()
         self._departed = Departed()
-        self._next_version = 1
         self._last_tick_ns = now_ns
-        self._urgent = False
-        self._quiet_until_ns = 0
         self._applications = Applications()
         if stored is not None:
             self._restore(decode_fleet(stored, cluster), now_ns)
@@ -71,14 +64,19 @@ class Fleet:
     # --- looking ------------------------------------------------------------------------------
 
     @property
+    def record(self) -> VersionRecord:
+        """The version in force, as published."""
+        return self._versions.record
+
+    @property
     def version(self) -> int:
-        """The number of the version in force."""
+        """Its number."""
         return self.record.version
 
     @property
     def is_settled(self) -> bool:
-        """The version in force is settled."""
-        return self.settled_version == self.version
+        """Every living member has acknowledged it."""
+        return self._versions.is_settled
 
     def named(self, name: str) -> Member | None:
         """The living member of this name."""
@@ -277,8 +275,7 @@ class Fleet:
         member.detector.last_beat_ns = now_ns
         member.acknowledged = max(member.acknowledged, min(join.version, self.version))
         if join.version > self.version:
-            self._next_version = max(self._next_version, join.version + 1)
-            self._urgent = True
+            self._versions.surpass(join.version)
         if member.role == "worker":
             group = self.groups.open(join, self.workers(member.group))
             mine = [entry for entry in join.lingering if entry.group == member.group]
@@ -293,9 +290,9 @@ class Fleet:
             self.members[member.incarnation] = member
             if member.role == "worker":
                 self.groups.open(join, self.workers(join.group))
-            if join.version > self.version == self._quiet_until_ns == 0:
+            if join.version > self.version == self._versions.quiet_until_ns == 0:
                 # The store is new, the fleet is not: hear the others before anyone is placed.
-                self._quiet_until_ns = now_ns + self._ns(self.settings.replace_after_s)
+                self._versions.quiet_until_ns = now_ns + self._ns(self.settings.replace_after_s)
             self._take_member_facts(member, join, now_ns)
             if join.version == 0:
                 member.acknowledged = self.version  # it never sent anything under an older one
@@ -307,7 +304,7 @@ class Fleet:
         return messages.Joined(
             re=join.id,
             record=self.record,
-            settled=self.settled_version,
+            settled=self._versions.settled,
             broker=self.incarnation,
         )
 
@@ -320,7 +317,7 @@ class Fleet:
         if member.group in self.groups:
             self.groups[member.group].forget(member.incarnation)
         is_quiet = is_clean and member.role == "client"
-        self._urgent = self._urgent or not is_quiet
+        self._versions.is_urgent |= not is_quiet
         self._storing.is_dirty = True
         facts = {"name": member.name, "role": member.role, "reason": reason}
         facts["silent_s"] = str(round(member.detector.silent_ns(now_ns) / 1e9, 3))
@@ -347,54 +344,28 @@ class Fleet:
         storing = self._storing
         if storing.is_busy:
             return []
-        record = self._next_record() if self._is_version_due(now_ns) else None
+        record: VersionRecord | None = None
+        workers = self.workers()
+        if self._versions.is_due(self.groups, workers, self.wishes, now_ns):
+            record = self._versions.make(self.groups, workers, self.wishes, self._departed)
         if record is None and not storing.is_due(now_ns) and not self._applications.are_waiting:
             return []
         state = self._stored_fleet(record or self.record)
         return [Persist(storing.begin(record, now_ns), encode_fleet(state))]
 
-    def _is_version_due(self, now_ns: int) -> bool:
-        if now_ns < self._quiet_until_ns:
-            return False
-        if self._urgent:
-            return True
-        if not self.is_settled:
-            return False
-        return self.wishes.are_waiting or self.groups.have_plans(self.workers())
-
-    def _next_record(self) -> VersionRecord:
-        """Make the next version: deaths in full, plans where the hand-over is done."""
-        self._urgent = False
-        self.groups.place(self.workers(), self._assign)
-        record = VersionRecord(
-            version=self._next_version,
-            members=[member.record() for member in self.workers()],
-            groups=self.groups.records(),
-            sources=self.groups.sources(),
-            lingering=self.groups.lingering(),
-            over=self._departed.incarnations(),
-            settings=self.wishes.take(),
-        )
-        self._next_version += 1
-        return record
-
     def _publish(self, record: VersionRecord | None) -> list[Order]:
         if record is None:
             return []
-        self.record = record
+        self._versions.record = record
         note = Note("version", {"version": record.version})
-        if not self.members:
-            return [note]
         return [note, Send(tuple(self.members), messages.Published(record=record))]
 
     def _settle(self) -> list[Order]:
         """Tell everyone, once, that everyone has acknowledged the version in force."""
-        is_passing = self._urgent or self._storing.has_version
+        is_passing = self._versions.is_urgent or self._storing.has_version
         if self.is_settled or is_passing or self.unacknowledged():
             return []
-        self.settled_version = self.version
-        if not self.members:
-            return []
+        self._versions.settled = self.version
         return [Send(tuple(self.members), messages.Settled(version=self.version))]
 
     # --- steps: the store ---------------------------------------------------------------------
@@ -410,8 +381,7 @@ class Fleet:
 
     def _restore(self, stored: StoredFleet, now_ns: int) -> None:
         """Go on where the last broker stopped; members have some time to present themselves."""
-        self.record = stored.record
-        self._next_version = stored.record.version + VERSION_GAP
+        self._versions = Versions(self._assign, stored.record)
         self.wishes = Wishes(stored.record.settings)
         self._departed = Departed(stored.record.over)
         for one in stored.members:

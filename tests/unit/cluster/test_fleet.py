@@ -7,9 +7,10 @@ from denoagents._native.placement import assign
 from denoagents.cluster import messages as m
 from denoagents.cluster import slots as slot_set
 from denoagents.cluster.beat import BeatStatus
-from denoagents.cluster.fleet import VERSION_GAP, Fleet
+from denoagents.cluster.fleet import Fleet
 from denoagents.cluster.orders import Note, Persist, Send
 from denoagents.cluster.settings import ClusterSettings
+from denoagents.cluster.versions import GAP
 from denoagents.errors import StoreError
 
 
@@ -369,7 +370,7 @@ def test_versions_never_go_back_even_if_some_were_not_stored(pair):
     assert pair.fleet.version == version + 1
     again = Script(stored)
     rejoin(again, "b", 2, pair, over=[1])
-    assert again.fleet.version >= version + VERSION_GAP
+    assert again.fleet.version >= version + GAP
     assert 1 not in again.fleet.members
 
 
