@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from denoagents._native.call import BoundMethod, Ref, bound
+from denoagents._native.router import Router
 from denoagents.actor.codec import decode_json_value, encode_json_arguments
+from denoagents.actor.reference import level
+from denoagents.address import Address
 
 
 class PlainMethod:
@@ -23,3 +27,22 @@ class PlainMethod:
     def decode_result(self, payload: bytes) -> Any:
         """As JSON can show it."""
         return decode_json_value(payload)
+
+
+def method_at(
+    router: Router,
+    address: str,
+    method: str,
+    timeout_s: float | None,
+    priority: str | None,
+    *,
+    is_stream: bool = False,
+) -> BoundMethod:
+    """The method of the actor at `address`; declared where the type is hosted here, else plain."""
+    text = Address.parse(address).text
+    declared = router.types.get(text.partition("/")[0])
+    timeout_ns = 0 if timeout_s is None else int(timeout_s * 1e9)
+    ref = Ref(router, text, declared, timeout_ns, -1 if priority is None else level(priority))
+    if declared is not None:
+        return bound(ref, declared.method(method))
+    return bound(ref, PlainMethod(method, is_stream=is_stream))

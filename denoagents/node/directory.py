@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
@@ -12,13 +12,19 @@ from denoagents._native.deadlines import TICK_S
 from denoagents._native.envelope import STREAMS, WANTS_REPLY, Envelope, ReplyTo
 from denoagents._native.peer import Peer, RemoteReply
 from denoagents._native.router import RecordKind, Router
-from denoagents._native.runtime import Cell
+from denoagents._native.runtime import Cell, Runtime
 from denoagents.actor.failure import as_local_error, as_wire_error
 from denoagents.actor.guardian import Guardian
-from denoagents.errors import DenoagentsError, NodeStoppedError
-
-if TYPE_CHECKING:
-    from denoagents.link.link import Link
+from denoagents.actor.stream import StreamCall
+from denoagents.address import slot_of_text
+from denoagents.errors import (
+    DenoagentsError,
+    NodeStoppedError,
+    UnknownActorTypeError,
+    UsageError,
+    nearest,
+)
+from denoagents.node.settings import NodeSettings
 
 log = structlog.get_logger("denoagents.node")
 
@@ -26,21 +32,25 @@ log = structlog.get_logger("denoagents.node")
 class Directory:
     """Answers the router; one for each node."""
 
-    def __init__(
-        self,
-        guardian: Guardian,
-        *,
-        dial: Callable[[Peer], None],
-        control: Callable[[Peer, bytes], None],
-        unknown_type: Callable[[str], None],
-    ) -> None:
+    def __init__(self, guardian: Guardian) -> None:
         self._guardian = guardian
-        self.dial, self.control, self.unknown_type = dial, control, unknown_type
+        self.dial: Callable[[Peer], None] = _no_fleet
+        self.control: Callable[[Peer, bytes], None] = _no_fleet
+        self.unknown_type: Callable[[str], None] = self._unknown_here
         self.stream_items = guardian.settings.stream_items
         self.router: Router
         self._loop: asyncio.AbstractEventLoop
         self._sweeping = False
         self.forwarded = 0
+
+    def connect(
+        self,
+        dial: Callable[[Peer], None],
+        control: Callable[[Peer, bytes], None],
+        unknown_type: Callable[[str], None],
+    ) -> None:
+        """Ask a fleet where this node alone has no answer."""
+        self.dial, self.control, self.unknown_type = dial, control, unknown_type
 
     def attach(self, router: Router, loop: asyncio.AbstractEventLoop) -> None:
         """Meet the router; called once."""
@@ -142,7 +152,28 @@ class Directory:
                 bind(declared, envelope)
         self.router.runtime.post(cell, envelope)
 
-    def link_of(self, peer: Peer) -> Link | None:
-        """The link of a peer, if it has one now."""
-        link: Link | None = peer.link
-        return link
+    def _unknown_here(self, type_name: str) -> None:
+        known = self.router.types
+        raise UnknownActorTypeError(
+            f"no actor type {type_name!r} is known here.{nearest(type_name, known)} "
+            "Get a ref with node.actor(...) first"
+        )
+
+
+def _no_fleet(*_: object) -> None:
+    raise UsageError("an embedded node has no peers")
+
+
+def make_router(runtime: Runtime, directory: Directory, settings: NodeSettings) -> Router:
+    """The router of a node, and the runtime's bounds, as set."""
+    actor = settings.actor
+    runtime.mailbox_limit, runtime.mailbox_reserve = actor.mailbox_limit, actor.mailbox_reserve
+    router = Router(runtime, slot_of_text, directory)
+    router.park_limit = actor.park_limit
+    router.max_payload = settings.link.max_payload_bytes - 4096
+    router.stream_class = StreamCall
+    router.codec = actor.check_local_calls
+    seconds = (actor.timeout_high_s, actor.timeout_normal_s, actor.timeout_low_s)
+    router.timeouts_ns = tuple(int(timeout_s * 1e9) for timeout_s in seconds)
+    directory.attach(router, runtime.loop)
+    return router

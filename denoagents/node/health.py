@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from typing import Any
 
+from denoagents._native.clock import Clock
 from denoagents.actor.actor import Actor
 from denoagents.errors import DenoagentsError
 
@@ -19,13 +19,13 @@ class HealthProbe(Actor):
         return token
 
 
-async def probe(ref: HealthProbe, lag_ns: int) -> dict[str, Any]:
+async def probe(ref: HealthProbe, lag_ns: int, clock: Clock) -> dict[str, Any]:
     """`ok`, and what was found; times in milliseconds."""
-    began = time.perf_counter_ns()
+    began = clock.now_ns()
     found: dict[str, Any] = {"ok": True, "lag_ms": round(lag_ns / 1e6, 3)}
     try:
         answer = await ref.ping(began)
-        found["actor_ms"] = round((time.perf_counter_ns() - began) / 1e6, 3)
+        found["actor_ms"] = round((clock.now_ns() - began) / 1e6, 3)
         if answer != began:
             found |= {"ok": False, "reason": "the probe's actor answered something else"}
         _write_and_read()

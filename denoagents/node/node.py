@@ -16,30 +16,27 @@ from typing import Any, Self, TypeVar
 
 import structlog
 
-from denoagents._native.call import BoundMethod, Ref, bound
+from denoagents._native.call import BoundMethod
 from denoagents._native.call import tell as send_one_way
 from denoagents._native.clock import Clock
-from denoagents._native.peer import Peer
-from denoagents._native.router import Router, SlotTable
+from denoagents._native.router import SlotTable
 from denoagents._native.runtime import Cell, Runtime
 from denoagents.actor.actor import Actor
 from denoagents.actor.guardian import Guardian
-from denoagents.actor.reference import Refs, level
+from denoagents.actor.reference import Refs
 from denoagents.actor.settings import Strategy
 from denoagents.actor.stream import StreamCall
-from denoagents.actor.untyped import PlainMethod
-from denoagents.address import Address, slot_of_text
+from denoagents.actor.untyped import method_at
+from denoagents.address import Address
 from denoagents.cluster import messages
 from denoagents.errors import (
     EvictedError,
     NodeStoppedError,
-    UnknownActorTypeError,
     UsageError,
-    nearest,
 )
 from denoagents.link.transport import Transport
 from denoagents.node.attachment import Attachment, Role
-from denoagents.node.directory import Directory
+from denoagents.node.directory import Directory, make_router
 from denoagents.node.health import HealthProbe, probe
 from denoagents.node.heartbeat import Heartbeat, PulseLike, native_pulse
 from denoagents.node.membership import this_host
@@ -115,6 +112,7 @@ class Node:
         if self._state != "new":
             raise UsageError(f"this node is {self._state} already; make a new one")
         self._state = "starting"
+        self._started_ns = self._clock.now_ns()
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[str] = self._loop.create_future()
         self._build()
@@ -134,21 +132,10 @@ class Node:
         self.runtime = Runtime(
             self._loop, self._clock, self._heartbeat.pulse.watch, self.incarnation, self._guardian
         )
-        self.runtime.mailbox_limit = actor.mailbox_limit
-        self.runtime.mailbox_reserve = actor.mailbox_reserve
-        directory = Directory(
-            self._guardian, dial=self._dial, control=self._control, unknown_type=self._unknown_type
-        )
-        self.router = Router(self.runtime, slot_of_text, directory)
-        self.router.park_limit = actor.park_limit
-        self.router.max_payload = self.settings.link.max_payload_bytes - 4096
-        self.router.stream_class = StreamCall
-        self.router.codec = actor.check_local_calls
-        seconds = (actor.timeout_high_s, actor.timeout_normal_s, actor.timeout_low_s)
-        self.router.timeouts_ns = tuple(int(s * 1e9) for s in seconds)
+        directory = Directory(self._guardian)
+        self.router = make_router(self.runtime, directory, self.settings)
         self._refs = Refs(self.router)
         self._guardian.attach(self.runtime, self.router, self._refs)
-        directory.attach(self.router, self._loop)
         self._pools = Pools(self._refs, self._pool_weights)
         for cls in (*self._serve, HealthProbe):
             self._host(cls)
@@ -158,6 +145,7 @@ class Node:
             self._heartbeat.start(self.runtime, None, needs_lease=False)
         else:
             self._fleet = self._attach(self._broker)
+            directory.connect(self._fleet.peers.dial, self._fleet.control, self._fleet.unknown_type)
 
     def _attach(self, broker: str) -> Attachment:
         types = [self._refs.type_of(cls) for cls in self._serve]
@@ -263,13 +251,13 @@ class Node:
         **kwargs: Any,
     ) -> Any:
         """Ask an actor by address, with plain values; for tools that do not have its class."""
-        return await self._by_address(address, method, timeout_s, priority)(*args, **kwargs)
+        return await self._target(address, method, timeout_s, priority)(*args, **kwargs)
 
     async def tell(
         self, address: str, method: str, *args: Any, priority: str | None = None, **kwargs: Any
     ) -> None:
         """Send an actor a message by address, with plain values."""
-        await send_one_way(self._by_address(address, method, None, priority), args, kwargs)
+        await send_one_way(self._target(address, method, None, priority), args, kwargs)
 
     def stream(
         self,
@@ -280,27 +268,12 @@ class Node:
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
         """Stream an actor's reply by address, with plain values."""
-        target = self._by_address(address, method, timeout_s, None, is_stream=True)
+        target = self._target(address, method, timeout_s, None, is_stream=True)
         return StreamCall(target, args, kwargs)
 
-    def _by_address(
-        self,
-        address: str,
-        method: str,
-        timeout_s: float | None,
-        priority: str | None,
-        *,
-        is_stream: bool = False,
-    ) -> BoundMethod:
+    def _target(self, *which: Any, **how: Any) -> BoundMethod:
         self._check_running()
-        text = Address.parse(address).text
-        declared = self.router.types.get(text.partition("/")[0])
-        timeout_ns = 0 if timeout_s is None else int(timeout_s * 1e9)
-        urgency = -1 if priority is None else level(priority)
-        ref = Ref(self.router, text, declared, timeout_ns, urgency)
-        if declared is not None:
-            return bound(ref, declared.method(method))
-        return bound(ref, PlainMethod(method, is_stream=is_stream))
+        return method_at(self.router, *which, **how)
 
     async def control(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask the broker: status, get, describe, set, drain, types."""
@@ -331,6 +304,7 @@ class Node:
             "endpoint": self.endpoint or "",
             "host": host,
             "pid": pid,
+            "uptime_s": round((self._clock.now_ns() - self._started_ns) / 1e9, 1),
             "loop_lag_ms": round(self._heartbeat.pulse.lag_ns / 1e6, 3),
         }
         fleet = {"links": []} if self._fleet is None else self._fleet.statistics()
@@ -375,7 +349,7 @@ class Node:
         made: Any = self._refs.ref(
             HealthProbe, Address("HealthProbe", f"~probe@{self.name}#0").text
         )
-        return await probe(made, self._heartbeat.pulse.lag_ns)
+        return await probe(made, self._heartbeat.pulse.lag_ns, self._clock)
 
     def drain_requested(self, reason: str) -> None:
         """The broker wants this worker to end."""
@@ -396,23 +370,6 @@ class Node:
     def _unknown_to_broker(self) -> None:
         if self._fleet is not None and self._fleet.membership.is_joined:
             self._fleet.membership.join_again()
-
-    def _dial(self, peer: Peer) -> None:
-        if self._fleet is not None:
-            self._fleet.peers.dial(peer)
-
-    def _control(self, peer: Peer, payload: bytes) -> None:
-        if self._fleet is not None:
-            self._fleet.control(peer, payload)
-
-    def _unknown_type(self, type_name: str) -> None:
-        if self._fleet is not None:
-            self._fleet.unknown_type(type_name)
-            return
-        raise UnknownActorTypeError(
-            f"no actor type {type_name!r} is known here.{nearest(type_name, self.router.types)} "
-            "Get a ref with node.actor(...) first"
-        )
 
     def _pool_weights(self, type_name: str, pool: str) -> dict[str, float]:
         if self._fleet is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from typing import Any
 
 import psutil
@@ -21,7 +20,6 @@ def process_statistics() -> dict[str, Any]:
     return {
         "rss_mb": round(_process.memory_info().rss / 1e6, 1),
         "cpu_s": round(times.user + times.system, 3),
-        "uptime_s": round(time.time() - _process.create_time(), 1),
     }
 
 

@@ -20,16 +20,18 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "normal": ("ActorSettings.mailbox_reserve over all three", "Mailbox.pop"),
         "low": ("ActorSettings.mailbox_reserve over all three", "Mailbox.pop"),
     },
+    "csrc/outbox.pyx": {
+        "batch": ("64 KiB and one record; flushed at the end of the tick", "Outbox.flush"),
+        "batches": ("LinkSettings.window_bytes of the link", "Outbox.accepted"),
+        "names_out": ("MAX_NAMES (65 536) of a session and direction", "Outbox.transmit"),
+        "credit_waiters": ("one a turn or task that sends; each ends with it", "Outbox.unblock"),
+        "pending": (BY_DEADLINE, "Outbox: its reply, or the end of the link"),
+        "paused": ("the peer's full mailboxes", "RESUME of the peer"),
+    },
     "csrc/peer.pyx": {
-        "batch": ("64 KiB and one record; flushed at the end of the tick", "Peer.flush"),
-        "batches": ("LinkSettings.window_bytes of the link", "Peer.accepted"),
         "cells_in": ("MAX_NAMES (65 536) of a session and direction", "RESET of the writer"),
         "names_in": ("MAX_NAMES (65 536) of a session and direction", "RESET of the writer"),
-        "names_out": ("MAX_NAMES (65 536) of a session and direction", "Peer.transmit"),
-        "credit_waiters": ("one a turn or task that sends; each ends with it", "Peer.unblock"),
         "incoming": ("the mailboxes' reserve, and the turns that run", "RemoteReply"),
-        "pending": (BY_DEADLINE, "Peer: its reply, or the end of the link"),
-        "paused": ("the peer's full mailboxes", "RESUME of the peer"),
         "pausing": ("the full mailboxes here", "Peer.resume"),
     },
     "csrc/pulse.pyx": {
@@ -150,10 +152,6 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
     "denoagents/node/edge.py": {
         "_tickets": ("AdmissionSettings.max_waiting", "Edge.leave and ._decided"),
     },
-    "denoagents/node/node.py": {
-        "_live_settings": ("the keys that can be set while it runs", "nobody: keys stay"),
-        "_pools": ("the pools that this program names", "nobody: pools stay"),
-    },
     "denoagents/node/membership.py": {
         "_requests": ("one a control request; each ends by its timeout", "Membership"),
         "_tasks": ("control requests under way", "the task itself, when it is done"),
@@ -170,6 +168,7 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "_staying": ("actors with a turn that runs through a hand-over", "Placement.turn_ended"),
     },
     "denoagents/node/pools.py": {
+        "_pools": ("the pools that this program names", "nobody: pools stay"),
         "_seen": (MEMBERS, "Pool.refresh"),
         "members": (f"{MEMBERS}, times the pool's size (at most 1000)", "Pool.refresh"),
         "variants": ("64 pairs of timeout and priority", "PoolMember.with_options_of"),
