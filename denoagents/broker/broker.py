@@ -12,6 +12,7 @@ import os
 import secrets
 from collections import deque
 from collections.abc import Coroutine
+from random import Random
 from typing import Any, Final, Self
 
 import structlog
@@ -69,7 +70,7 @@ class Broker:
         self.store = store or MemoryLeaseStore()
         self.requests = Requests(self._send_one)
         self._saving = Saving(self.store, self._saved)
-        self.prober = Prober(self.settings)
+        self.prober = Prober(self.settings, Random(self.incarnation))
         self._link_settings = link_settings or LinkSettings()
         self._transport = transport
         self._clock = clock or Clock()
@@ -124,6 +125,7 @@ class Broker:
             transport=self._transport or ZeroMQTransport(self._link_settings),
             clock=self._clock,
             settings=self._link_settings,
+            chance=Random(self.incarnation),
         )
         self.endpoint = await self._mesh.start(self.bind) or ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from random import Random
 from typing import Any, Protocol
 
 from denoagents._native import placement as native_placement
@@ -93,6 +94,7 @@ class Attachment:
             transport=transport or ZeroMQTransport(settings.link),
             clock=clock,
             settings=settings.link,
+            chance=Random(role.incarnation),
         )
         group = role.group if role.is_worker else None
         self.placement = Placement(

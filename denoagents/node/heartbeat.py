@@ -15,7 +15,7 @@ JOIN_AGAIN_S = 1.0
 
 
 class PulseLike(Protocol):
-    """The native pulse, or the simulator's."""
+    """What the native pulse and the simulator's have in common."""
 
     is_leaving: bool
 
@@ -27,11 +27,22 @@ class PulseLike(Protocol):
     def lag_ns(self) -> int:
         """How late the loop's newest tick was."""
 
+    def start(self, endpoint: str | None, incarnation: int) -> None:
+        """Beat for `incarnation`, to the broker at `endpoint`."""
+
     def tick(self) -> int:
         """The loop is alive now; what is known of the broker."""
 
     def stop(self) -> None:
         """Beat no more."""
+
+
+class SimulatedPulseLike(PulseLike, Protocol):
+    """The simulator's."""
+
+    @property
+    def lease_address(self) -> int:
+        """Where the end of the lease stands, an int64."""
 
 
 def native_pulse(times: ClusterSettings, tick_s: float, *, ends_process: bool) -> Pulse:
@@ -51,7 +62,7 @@ class Heartbeat:
 
     def __init__(
         self,
-        pulse: PulseLike,
+        pulse: Pulse | SimulatedPulseLike,
         tick_s: float,
         *,
         on_evicted: Callable[[str], None],
@@ -70,12 +81,14 @@ class Heartbeat:
 
     def start(self, runtime: Runtime, endpoint: str | None, *, needs_lease: bool) -> None:
         """Begin: beats go to the broker at `endpoint`; without one only turns are watched."""
+        self.pulse.start(endpoint, runtime.incarnation)
         if isinstance(self.pulse, Pulse):
-            self.pulse.start(endpoint, runtime.incarnation)
             self._blocked = BlockedTurns(self.pulse)
             self._blocked.start()
             if needs_lease:
                 runtime.lend(self.pulse)
+        elif needs_lease:
+            runtime.lend_word(self.pulse, self.pulse.lease_address)
         self._tick()
 
     def _tick(self) -> None:
