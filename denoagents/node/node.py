@@ -38,7 +38,7 @@ from denoagents.link.transport import Transport
 from denoagents.node.attachment import Attachment, Role
 from denoagents.node.directory import Directory, make_router
 from denoagents.node.health import HealthProbe, probe
-from denoagents.node.heartbeat import Heartbeat, PulseLike, native_pulse
+from denoagents.node.heartbeat import Heartbeat, SimulatedPulseLike, native_pulse
 from denoagents.node.membership import this_host
 from denoagents.node.pools import Pools
 from denoagents.node.settings import NodeSettings
@@ -63,7 +63,7 @@ class Node:
         settings: NodeSettings | None = None,
         clock: Clock | None = None,
         transport: Transport | None = None,
-        pulse: PulseLike | None = None,
+        pulse: SimulatedPulseLike | None = None,
         incarnation: int = 0,
     ) -> None:
         """`broker` is an address (`tcp://127.0.0.1:7400`); `serve` makes the node a worker."""
