@@ -25,6 +25,11 @@ cdef enum:
     BURST = 64              # packets received in one go
     WITH_GIL = 4            # of these, so many before the GIL is let go: a lone reply keeps it
 
+READABLE = POLLIN
+"""Of `Socket.look`: a packet waits."""
+CONNECTED = POLLOUT
+"""Of `Socket.look`: the dialed connection stands, because send queues are unlimited."""
+
 cdef denoagents_zmq zmq
 
 
@@ -189,14 +194,12 @@ cdef class Socket:
             return 0
         return events
 
-    @property
-    def is_readable(self) -> bool:
-        return self._events() & POLLIN != 0
+    def look(self) -> int:
+        """What holds now: READABLE, and CONNECTED for a dialed connection.
 
-    @property
-    def is_connected(self) -> bool:
-        """Whether the dialed connection stands: send queues are unlimited, so POLLOUT says it."""
-        return self._events() & POLLOUT != 0
+        Looking swallows the FD's signal: who finds READABLE must receive.
+        """
+        return self._events()
 
     def send(
         self, bytes route, int kind, int flags, uint64_t seq, uint64_t ack, int64_t now_ns,

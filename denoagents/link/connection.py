@@ -11,7 +11,7 @@ import asyncio
 import errno
 import threading
 
-from denoagents._native.socket import Context, Socket
+from denoagents._native.socket import CONNECTED, READABLE, Context, Socket
 from denoagents.errors import ConfigurationError, LinkError, UsageError
 from denoagents.link.settings import LinkSettings
 from denoagents.link.transport import Put, Receiver
@@ -64,10 +64,14 @@ class Connection:
         if socket.has_more:
             self.watch()
         elif self._dials and not self._is_closed:
-            self._follow(socket.is_connected)
+            self._follow(socket.look())
 
-    def _follow(self, is_connected: bool) -> None:
+    def _follow(self, seen: int) -> None:
         """Tell the receiver when the dialed connection has come or gone."""
+        if seen & READABLE:     # it came after the last receive, and its signal is swallowed
+            self.watch()
+            return
+        is_connected = bool(seen & CONNECTED)
         if is_connected == self._is_connected:
             return
         self._is_connected = is_connected

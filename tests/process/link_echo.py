@@ -1,6 +1,7 @@
 """A process with one mesh that sends every batch back: link_echo.py INCARNATION CLUSTER ENDPOINT.
 
 It prints its endpoint, then a line for each link that is over, and ends when its input does.
+Batches that begin with "keep" are kept.
 """
 
 import asyncio
@@ -19,7 +20,8 @@ class Echo:
         print("up", link.peer.name, is_new, flush=True)
 
     def batch(self, link, body, count, sender_now_ns, placement_version):
-        link.send(bytes(body), count)
+        if bytes(body[:4]) != b"keep":
+            link.send(bytes(body), count)
 
     def accepted(self, link, count):
         """Counts nothing."""

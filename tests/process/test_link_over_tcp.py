@@ -327,6 +327,25 @@ async def test_links_that_come_and_go_leave_nothing_behind(echo, caller):
 
 
 @pytest.mark.asyncio
+async def test_no_wake_up_is_lost_at_full_speed(echo, monkeypatch):
+    monkeypatch.setattr("denoagents.link.mesh._LONGEST_TICK_S", 1000)  # nothing looks again
+    settings = LinkSettings(keep_alive_s=20_000)
+    caller = LinkNode("caller")
+    caller.open(ZeroMQTransport(settings), Clock(), settings=settings)
+    await caller.mesh.start(None)
+    link = caller.mesh.dial(echo.endpoint)
+    body = b"keep" + Random(1).randbytes(3000)
+    for number in range(20_000):
+        link.send(body, 1)
+        if link.credit_bytes <= 0:
+            await until(lambda: link.credit_bytes > 0, 5)
+        elif number % 20 == 0:
+            await asyncio.sleep(0)
+    await until(lambda: caller.accepted_count == 20_000, 5)
+    await caller.mesh.close()
+
+
+@pytest.mark.asyncio
 async def test_an_idle_link_costs_next_to_no_time(echo, caller):
     link = caller.mesh.dial(echo.endpoint)
     link.send(b"x", 1)
