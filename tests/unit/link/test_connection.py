@@ -69,9 +69,12 @@ async def told_by(socket, *, dials=True):
     return told.all
 
 
+LATE = {"packets": ["late"], "seen": CONNECTED}
+
+
 @pytest.mark.asyncio
 async def test_a_packet_that_came_while_looking_is_received(silent_fd):
-    socket = ScriptedSocket(silent_fd, {"seen": READABLE | CONNECTED}, {"packets": ["late"]})
+    socket = ScriptedSocket(silent_fd, {"seen": READABLE | CONNECTED}, LATE)
     assert await told_by(socket) == ["late", "connected"]
 
 
