@@ -175,8 +175,31 @@ cdef class Sent:
     def __await__(self):
         return NOTHING_TO_WAIT_FOR
 
+
+cdef class Breath:
+    """What `tell` returns now and then, so that a sender that never waits lets the loop read its sockets."""
+
+    cdef bint taken
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self.taken:
+            raise StopIteration
+        self.taken = True
+
 cdef object NOTHING_TO_WAIT_FOR = iter(())
+cdef int TELLS = 512                     # to other processes, between two rounds of the loop
 cdef Sent SENT = Sent()
+
+
+cdef bint is_kin(str one, str other):
+    """Whether two addresses have the same root actor."""
+    return one.split("/")[:2] == other.split("/")[:2]
 
 
 cdef Destination begin(BoundMethod target, Ref ref, tuple args, dict kwargs, ReplyTo reply, uint8_t flags):
@@ -207,6 +230,9 @@ cdef Destination begin(BoundMethod target, Ref ref, tuple args, dict kwargs, Rep
             raise ExpiredError(f"the deadline passed before {ref.address}.{method.name} was asked")
         reply.deadline_ns = deadline
     destination = ref.route()
+    if destination is not router.here and turn is not None and turn.cell.slot == ref.slot:
+        if is_kin(turn.cell.address, ref.address):
+            destination = router.here        # a family moves as one: it is still here
     if destination is router.here:
         if router.codec:
             payload, args = method.encode_arguments(args, kwargs), None
@@ -294,8 +320,14 @@ cpdef object tell(target, args, kwargs):
         if ref.cell is not None and ref.cell.full:
             return ref.router.directory.space(ref.cell)
         return SENT
-    waiter = destination.gate()
-    return SENT if waiter is None else waiter
+    waiter = destination.gate(ref.address)
+    if waiter is not None:
+        return waiter
+    ref.router.tells_left -= 1
+    if ref.router.tells_left > 0:
+        return SENT
+    ref.router.tells_left = TELLS
+    return Breath()
 
 
 cdef class Call(ReplyTo):
@@ -303,7 +335,6 @@ cdef class Call(ReplyTo):
 
     cdef int step(self, PyObject** result) except -1:
         """0 with a future to wait for, 1 with the value."""
-        cdef Destination destination
         cdef Router router = self.ref.router
         cdef object given
         if self.state == UNSENT:
@@ -317,11 +348,6 @@ cdef class Call(ReplyTo):
                 given, self.waiter = self.waiter, None
                 given.result()
             self.ref = choose(self.target.ref, self)
-            destination = self.ref.route()
-            if destination is not router.here:
-                given = destination.gate()
-                if given is not None:
-                    return wait_for(given, result)
             self.state = WAITING
             try:
                 begin(self.target, self.ref, self.arguments, self.keywords, self, WANTS_REPLY)

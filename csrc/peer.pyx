@@ -319,7 +319,10 @@ cdef class Peer(Outbox):
         if "/~" in cell.address:
             return True
         table = <SlotTable> self.router.tables.get(cell.type.name)
-        return table is None or table.owners[cell.slot] is self.router.here
+        return (
+            table is None or table.owners[cell.slot] is self.router.here
+            or table.leaving[cell.slot] != 0
+        )
 
     def refuse(self, RemoteReply reply, error) -> None:
         """Account for a message that no actor took."""

@@ -32,8 +32,8 @@ cdef class Destination:
     ) except -1:
         raise NotImplementedError
 
-    cdef object gate(self):
-        """A future to wait for before sending, or None."""
+    cdef object gate(self, str target):
+        """What whoever sends to `target` one way should wait for now, or None."""
         return None
 
     cpdef object withdraw(self, ReplyTo reply):
@@ -49,7 +49,7 @@ cdef class Parking(Destination):
     """Messages without a destination, in order."""
 
     def __init__(self, Router router, reason):
-        self.router, self.reason, self.entries = router, reason, {}
+        self.router, self.reason, self.entries, self.waiters = router, reason, {}, []
 
     cdef int transmit(
         self, uint8_t kind, str target, object method, uint64_t number, uint8_t priority,
@@ -62,6 +62,11 @@ cdef class Parking(Destination):
         if reply is not None:
             reply.place = self
         return 0
+
+    cdef object gate(self, str target):
+        waiter = self.router.runtime.loop.create_future()
+        self.waiters.append(waiter)
+        return waiter
 
     cpdef object withdraw(self, ReplyTo reply):
         if self.entries.pop(reply.number, None) is not None:
@@ -77,6 +82,10 @@ cdef class Parking(Destination):
         cdef int64_t now = router.runtime.clock.now()
         cdef int count = 0
         entries, self.entries = self.entries, {}
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
         router.parked -= len(entries)
         for number, (kind, target, method, priority, deadline, chain, trace, payload, reply) in entries.items():
             if deadline and deadline <= now:
@@ -120,6 +129,7 @@ cdef class SlotTable:
         self.group = group
         self.owners = [owner] * SLOTS
         self.active = bytearray([1 if active else 0]) * SLOTS
+        self.leaving = bytearray(SLOTS)
 
     def owner(self, int slot):
         return self.owners[slot & (SLOTS - 1)]
@@ -131,6 +141,11 @@ cdef class SlotTable:
     def set_active(self, slots, bint active) -> None:
         for slot in slots:
             self.active[slot] = active
+
+    def set_leaving(self, slots, bint leaving) -> None:
+        """What still comes for these slots waits here, and is shipped with their actors."""
+        for slot in slots:
+            self.leaving[slot] = leaving
 
 
 cdef class Router:
@@ -144,6 +159,7 @@ cdef class Router:
         self.types, self.tables, self.pinned = {}, {}, {}
         self.dirty = []
         self.park_limit, self.max_payload = 100_000, 16 << 20
+        self.tells_left = 512
         self.timeouts_ns = (10_000_000_000, 30_000_000_000, 60_000_000_000)
         self.unplaced = Parking(self, "no worker hosts this type yet")
 
@@ -205,8 +221,16 @@ cdef class Router:
         return Parking(self, reason)
 
     def is_here(self, str address) -> bool:
-        """Whether messages for `address` belong in this process."""
-        return self.destination(address) is self.here or self.runtime.cells.get(address) is not None and "/~" in address
+        """Whether messages for `address` belong in this process: placed, or not shipped yet."""
+        cdef SlotTable table
+        type_name, key, pinned = split(address)
+        slot = self.slot_of(type_name, key)
+        if self.route(type_name, slot, pinned) is self.here:
+            return True
+        if pinned is not None:
+            return self.runtime.cells.get(address) is not None
+        table = <SlotTable> self.tables.get(type_name)
+        return table is not None and table.leaving[slot] != 0
 
     @property
     def is_stopped(self) -> bool:

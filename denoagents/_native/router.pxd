@@ -30,7 +30,7 @@ cdef class Destination:
         self, uint8_t kind, str target, object method, uint64_t number, uint8_t priority,
         int64_t deadline_ns, object chain, object trace, object payload, ReplyTo reply,
     ) except -1
-    cdef object gate(self)
+    cdef object gate(self, str target)
     cpdef object withdraw(self, ReplyTo reply)
 
 
@@ -42,12 +42,14 @@ cdef class Parking(Destination):
     cdef readonly Router router
     cdef readonly object reason          # str, for people
     cdef dict entries                    # number -> the arguments of transmit
+    cdef list waiters                    # Futures of those who told something
 
 
 cdef class SlotTable:
     cdef readonly object group           # str
     cdef list owners                     # 4096 Destinations
     cdef readonly object active          # bytearray(4096): 1 where turns may start here
+    cdef readonly object leaving         # bytearray(4096): 1 where actors are here until shipped
 
 
 cdef class Router:
@@ -67,6 +69,7 @@ cdef class Router:
     cdef readonly object slot_of
     cdef list dirty                      # Peers with something to flush
     cdef bint flush_scheduled
+    cdef int tells_left                  # until a sender must let the loop run
     cdef uint64_t numbers                # message numbers given out
     cdef public Py_ssize_t parked, park_limit, max_payload
     cdef public object timeouts_ns       # default by priority

@@ -25,6 +25,9 @@ from denoagents.node.peers import Peers
 
 log = structlog.get_logger("denoagents.node")
 
+STAYING_S = 0.02
+"""How often an actor that stays for its running turns is looked at."""
+
 
 class Placement:
     """The placement of one node."""
@@ -153,9 +156,17 @@ class Placement:
         self.carry_out(self.view.flushed(incarnation, version))
 
     def _freeze(self, freeze: do.Freeze) -> None:
-        self.table(freeze.group).set_active(freeze.slots, False)
+        """Start no turn there; but an actor whose family is at work finishes with its help."""
+        table = self.table(freeze.group)
+        table.set_active(freeze.slots, False)
+        table.set_leaving(freeze.slots, True)
         for cell in self._cells_in(set(freeze.slots)):
-            cell.held = True
+            if cell.address.count("/") > 1:
+                continue
+            family = self.handover.family_of(cell.address)
+            if len(family) == 1 or not self.handover.is_busy(cell.address):
+                for one in family:
+                    one.held = True
 
     def _ship(self, ship: do.Ship) -> None:
         member = self.view.member(ship.to)
@@ -172,7 +183,17 @@ class Placement:
                     self._send(
                         ship.to, self.handover.pack(root, ship.group, self.view.version, peer)
                     )
+        self.table(ship.group).set_leaving(ship.slots, False)
+        if running and len(self._staying) == len(running):
+            self._watch_staying()
         self.carry_out(self.view.shipped(ship.group, ship.slots, ship.to, running))
+
+    def _watch_staying(self) -> None:
+        """Children may be made, and end, after their parent's turn has: look now and then."""
+        for root in tuple(self._staying):
+            self._maybe_ended(root)
+        if self._staying:
+            self._router.runtime.loop.call_later(STAYING_S, self._watch_staying)
 
     def _ship_actor(self, ship: do.ShipActor) -> None:
         member = self.view.member(ship.to)
@@ -190,8 +211,12 @@ class Placement:
                 cell.held = True
 
     def _activate(self, activate: do.Activate) -> None:
-        self.table(activate.group).set_active(activate.slots, True)
+        table = self.table(activate.group)
+        table.set_active(activate.slots, True)
+        table.set_leaving(activate.slots, False)
         excepted = set(activate.excepted)
+        for actor in excepted:
+            self._router.local_cell(actor).held = True  # it arrives later
         self._unhold(
             cell
             for cell in self._cells_in(set(activate.slots))
