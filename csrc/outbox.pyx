@@ -19,12 +19,13 @@ from denoagents._native.router cimport (
     CANCEL, CONTROL, CREDIT, DEFINE, RESET, Destination, Parking, Router,
 )
 
-from denoagents.errors import EncodingError
+from denoagents.errors import EncodingError, Overloaded
 
 cdef int BATCH_MESSAGES = 100            # plan 1.9
 cdef Py_ssize_t BATCH_BYTES = 64 << 10
 cdef Py_ssize_t MAX_NAMES = 65_536       # of one session and direction; RESET comes before it is reached
 cdef Py_ssize_t MAX_NAME_BYTES = 4096
+cdef Py_ssize_t OVERRUN_BYTES = 32 << 20     # over a full window, by senders that do not wait
 
 
 cdef class Outbox(Destination):
@@ -84,6 +85,8 @@ cdef class Outbox(Destination):
             return parked.transmit(
                 kind, target, method, number, priority, deadline_ns, chain, trace, payload, reply
             )
+        if self.blocked and -self.link.credit_bytes > OVERRUN_BYTES:
+            raise Overloaded(f"{self.node_name} has not taken what was sent to it; the link's window is full", 1.0)
         if len(self.names_out) > MAX_NAMES - 2:
             batch.put_byte(RESET)
             self.names_out.clear()
@@ -150,7 +153,11 @@ cdef class Outbox(Destination):
         if self.pending.pop(reply.number, None) is not None:
             self.signal(CANCEL, reply.number)
 
-    cdef object gate(self):
+    cdef object gate(self, str target):
+        if self.held is not None:
+            return (<Destination> self.held).gate(target)
+        if self.paused and target in self.paused:
+            return (<Destination> self.paused[target]).gate(target)
         if not self.blocked or self.over:
             return None
         waiter = self.router.runtime.loop.create_future()

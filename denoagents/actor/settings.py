@@ -17,10 +17,11 @@ class ActorSettings:
     """An actor without a turn for this long gives up its instance; its declared state is kept."""
     sweep_every_s: float = 1.0
     """How often the node looks for idle actors; each look takes a slice of them."""
-    mailbox_limit: int = 1000
-    """Messages waiting in one mailbox at which its senders are told to pause (plan 2.1: queue 1000)."""
-    mailbox_reserve: int = 10_000
-    """Messages waiting in one mailbox at which one more is refused as `Overloaded`."""
+    mailbox_limit: int = 8192
+    """Messages waiting in one mailbox at which its senders are told to pause."""
+    mailbox_reserve: int = 262_144
+    """Messages waiting in one mailbox at which one more is refused as `Overloaded`: a pause takes
+    effect after what is under way (a link's window, 8 MiB) has come."""
     park_limit: int = 100_000
     """Messages that wait for a destination (hand-over, link down, paused target), in all."""
     passivated_bytes: int = 256 << 20
