@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import os
 import signal
+import stat
 import sys
+import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,10 @@ from denoagents.errors import DenoagentsError
 Message = dict[str, Any]
 LINE_LIMIT_BYTES = 4 * 1024 * 1024
 """A report holds some histograms, far below this."""
+
+
+ORPHANED = 71
+"""Exit code of a child whose parent is gone."""
 
 
 class ChildEndedError(DenoagentsError):
@@ -132,6 +138,18 @@ class Child:
                     await self._process.wait()
             self.kill()
         await self.wait()
+
+
+def end_with_parent() -> None:
+    """From now on this process ends when its stdin does, if that is a pipe: its parent is gone."""
+
+    def wait() -> None:
+        while os.read(0, 4096):  # not sys.stdin: its lock would outlive this thread
+            pass
+        os._exit(ORPHANED)
+
+    if stat.S_ISFIFO(os.fstat(0).st_mode) or stat.S_ISSOCK(os.fstat(0).st_mode):
+        threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
 class Parent:

@@ -75,7 +75,8 @@ class Client:
                 case "close":
                     self.loop.record.close_window(command["name"], int(command["at_ns"]))
                 case "statistics":
-                    parent.say({"t": "statistics", "of": self._node.statistics()})
+                    statistics = {"at_ns": self.clock.now_ns(), **self._node.statistics()}
+                    parent.say({"t": "statistics", "of": statistics})
         for task in self._running:
             task.cancel()
 

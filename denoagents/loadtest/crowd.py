@@ -76,7 +76,7 @@ class Crowd:
         return record
 
     async def statistics(self) -> dict[str, dict[str, Any]]:
-        """Each client node's statistics, by name."""
+        """Each client node's statistics, by name, with its own time of reading (`at_ns`)."""
         self._tell({"t": "statistics"})
         answers = await asyncio.gather(*(child.receive("statistics") for child in self._children))
         return {

@@ -13,7 +13,7 @@ import psutil
 
 from denoagents._native.clock import Clock
 from denoagents._native.histogram import Histogram
-from denoagents.loadtest.child import Parent
+from denoagents.loadtest.child import Parent, end_with_parent
 from denoagents.loadtest.event_loop import run_fast
 from denoagents.loadtest.footprint import MB
 from denoagents.loadtest.targets import Idle
@@ -43,6 +43,7 @@ async def weigh(count: int) -> None:
 
 def main() -> None:
     """Weigh in this process."""
+    end_with_parent()
     run_fast(weigh(int(sys.argv[1])))
 
 

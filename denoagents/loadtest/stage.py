@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from denoagents._native.clock import Clock
-from denoagents.loadtest.child import Child
+from denoagents.actor.reference import options
+from denoagents.loadtest.child import Child, ChildEndedError
 from denoagents.loadtest.corpus import LIBRARIANS, Corpus, open_corpus
 from denoagents.loadtest.display import Progress
 from denoagents.loadtest.fleet import Fleet
@@ -44,6 +45,8 @@ class DemoOptions:
     workers: int = 2
     flags: Sequence[str] = ()
     """Configuration flags for broker and workers."""
+    truth: Path | None = None
+    """Where the truth stands already; it is found anew if None."""
 
 
 @dataclass(slots=True)
@@ -56,38 +59,49 @@ class Stage:
     fleet: Fleet
     node: Node
     corpus: Corpus
-    truth_process: Child
+    truth_file: Path
+    truth_process: Child | None
     stocks: dict[str, Stock] = field(default_factory=dict)
     index_s: float = 0.0
     clock: Clock = field(default_factory=Clock)
 
-    @property
-    def truth_file(self) -> Path:
-        return self.directory / "truth.msgpack"
-
 
 @contextlib.asynccontextmanager
-async def staged(options: DemoOptions, progress: Progress) -> AsyncIterator[Stage]:
+async def staged(asked: DemoOptions, progress: Progress) -> AsyncIterator[Stage]:
     """Start the fleet and the search for the truth; end every process in any case."""
     with tempfile.TemporaryDirectory(prefix="denoagents-demo-") as name:
         directory = Path(name)
-        fleet = Fleet(directory, APP, options.workers, options.flags)
-        words = ["-m", "denoagents.loadtest.truth", "truth.msgpack"]
-        truth_process = await Child.start("truth", words, directory)
+        fleet = Fleet(directory, APP, asked.workers, asked.flags)
+        truth_file = asked.truth or directory / "truth.msgpack"
+        truth_process: Child | None = None
         try:
+            if asked.truth is None:
+                words = ["-m", "denoagents.loadtest.truth", str(truth_file)]
+                truth_process = await Child.start("truth", words, directory)
             await fleet.start()
-            progress.stage(f"broker and {options.workers} workers are up at {fleet.endpoint}")
+            progress.stage(f"broker and {asked.workers} workers are up at {fleet.endpoint}")
             async with Node(broker=fleet.endpoint, name="demo") as node:
-                corpus = open_corpus()
-                yield Stage(options, directory, progress, fleet, node, corpus, truth_process)
+                yield Stage(
+                    asked,
+                    directory,
+                    progress,
+                    fleet,
+                    node,
+                    open_corpus(),
+                    truth_file,
+                    truth_process,
+                )
         finally:
-            await asyncio.gather(fleet.end(), truth_process.end(grace_s=0.5))
+            await fleet.end()
+            if truth_process is not None:
+                await truth_process.end(grace_s=0.5)
 
 
 async def read_stocks(node: Node, corpus: Corpus) -> dict[str, Stock]:
     """Ask every librarian what it has and where it works; opens its index if need be."""
     keys = corpus.librarian_keys
-    stocks = await asyncio.gather(*(node.actor(Librarian, key).stock() for key in keys))
+    refs = (options(node.actor(Librarian, key), timeout_s=INDEX_LIMIT_S) for key in keys)
+    stocks = await asyncio.gather(*(ref.stock() for ref in refs))
     return dict(zip(keys, stocks, strict=True))
 
 
@@ -113,8 +127,9 @@ async def index(stage: Stage) -> None:
 async def learn_truth(stage: Stage) -> Population:
     """Wait for the other route's findings."""
     stage.progress.now("finding the truth by inspect and bytecode, in one process without actors")
-    if await stage.truth_process.wait() != 0:
-        raise RuntimeError(stage.truth_process.last_words())
+    searching = stage.truth_process
+    if searching is not None and await searching.wait() != 0:
+        raise ChildEndedError(searching.last_words())
     truth = read_truth(stage.truth_file)
     stage.progress.stage(
         f"the truth is known: {len(truth.definitions)} definitions, "

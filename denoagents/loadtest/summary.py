@@ -15,6 +15,7 @@ from denoagents.loadtest.footprint import Footprint
 from denoagents.loadtest.library import Stock
 from denoagents.loadtest.recovery import KILL_WINDOW, Recovery
 from denoagents.loadtest.report import Report
+from denoagents.loadtest.runner import PRIORITIES
 from denoagents.loadtest.tally import MAIN, QUANTILES, Record, Tally
 
 Statistics = Mapping[str, Mapping[str, Any]]
@@ -60,7 +61,7 @@ def summarise(seen: Observed) -> Report:
         latency_ms=rounded(seen.record.tallies.get(MAIN, Tally()).latency_ms()),
         latency_kill_window_ms=rounded(killed.latency_ms()) if killed else None,
         latency_by_priority_ms={
-            name: rounded(tally.latency_ms()) for name, tally in seen.record.by_priority.items()
+            name: rounded(seen.record.by_priority[name].latency_ms()) for name in PRIORITIES
         },
         generator_late_p99_ms=round(seen.late_p99_ms, 3),
         chat_answers=chats.answered,

@@ -28,6 +28,7 @@ from types import CodeType, FunctionType, ModuleType
 import msgspec
 
 from denoagents.loadtest.bytecode import callers_by_bytecode
+from denoagents.loadtest.child import end_with_parent
 from denoagents.loadtest.corpus import Corpus, Source, open_corpus
 
 NOT_IMPORTED = ("this", "antigravity", "__hello__", "__phello__", "distutils", "idlelib")
@@ -180,6 +181,7 @@ def read_truth(path: Path) -> Truth:
 
 def main() -> None:
     """Find the truth in a process of its own: `python -m denoagents.loadtest.truth FILE`."""
+    end_with_parent()
     write_truth(Path(sys.argv[1]), find_truth(open_corpus()))
 
 
