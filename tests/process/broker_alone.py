@@ -12,8 +12,8 @@ async def main(endpoint, store):
     parent = os.getppid()
     async with Broker(bind=endpoint, store=FileLeaseStore(store)) as broker:
         print(f"listening {broker.endpoint}", flush=True)
-        while os.getppid() == parent:
-            await asyncio.sleep(0.1)  # noqa: ASYNC110 - the event is in another process
+        while os.getppid() == parent:  # noqa: ASYNC110 - the event is in another process
+            await asyncio.sleep(0.1)
 
 
 asyncio.run(main(sys.argv[1], sys.argv[2]))
