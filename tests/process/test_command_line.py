@@ -153,10 +153,15 @@ def workers_of(running):
     return [one for one in running.children() if "worker" in one.cmdline()]
 
 
-def ask(broker, *words):
-    code, out, error = run("ask", *words, "-o", "json", broker=broker)
+def look(broker, *words):
+    """What a command prints for machines."""
+    code, out, error = run(*words, "-o", "json", broker=broker)
     assert code == 0, error
     return json.loads(out)
+
+
+def ask(broker, *words):
+    return look(broker, "ask", *words)
 
 
 # --- a whole fleet --------------------------------------------------------------------------------
@@ -174,18 +179,14 @@ def test_up_answers_shows_itself_and_drains(app, start):
     assert code == 0
     assert "2 workers" in out
     assert "accounting exact" in out
-    status = json.loads(run("status", "-o", "json", "--interval", "100ms", broker=broker)[1])
+    status = look(broker, "status", "--interval", "100ms")
     assert {"broker", "nodes", "groups", "settings", "events", "totals", "findings"} <= set(status)
     assert status["totals"]["receiver"]["off"] == 0
     assert [one["severity"] for one in status["findings"] if one["severity"] == "bad"] == []
 
-    names = {
-        one["name"] for one in json.loads(run("get", "workers", "-o", "json", broker=broker)[1])
-    }
+    names = {one["name"] for one in look(broker, "get", "workers")}
     assert names == {"counting-1", "counting-2"}
-    owner = json.loads(run("describe", "actor", "Counter/a", "-o", "json", broker=broker)[1])[
-        "owner"
-    ]
+    owner = look(broker, "describe", "actor", "Counter/a")["owner"]
     assert owner in names
     assert "add(n: int) -> int" in run("describe", "type", "Counter", broker=broker)[1]
 
@@ -247,7 +248,7 @@ def test_a_worker_that_was_frozen_begins_anew_in_the_same_process(app, start):
     up.wait_for("begins anew", 6)
     wait_until(lambda: run("get", "workers", broker=broker)[1].count("counting-") == 2)
     assert frozen in {one.pid for one in workers_of(up)}
-    rows = json.loads(run("get", "workers", "-o", "json", broker=broker)[1])
+    rows = look(broker, "get", "workers")
     assert frozen in {one["pid"] for one in rows}
 
 
