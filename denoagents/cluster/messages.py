@@ -218,7 +218,8 @@ class Answer(Message, frozen=True, tag="answer"):
 class Ship(Message, frozen=True, tag="ship"):
     """An actor on its way to its new owner, or only messages that waited for one elsewhere.
 
-    With `is_whole` its `waiting` messages go before all that the receiver has kept for it."""
+    The receiver runs what waits in this order: that of the whole actor, then what others relayed
+    (`is_whole` False), then what it has kept itself; whichever of them came first."""
 
     version: Version
     group: Name

@@ -91,6 +91,12 @@ class View:
         """Actors of held slots that still live elsewhere: for `Join`."""
         return [] if self._holding is None else self._holding.lingering()
 
+    def is_elsewhere(self, actor: str) -> bool:
+        """The actor's slot is held here, but it stays with a former holder until its turn ends.
+
+        What waits for it here is shipped as `Ship(is_whole=False)` when the slot moves on."""
+        return self._holding is not None and self._holding.is_elsewhere(actor)
+
     def is_active(self, group: str, slot: int) -> bool:
         """This node runs the slot."""
         held = self._holding

@@ -184,6 +184,7 @@ def test_a_new_owner_waits_for_the_release_and_for_actors_that_stayed(moved):
     assert (slots_of(activate), activate.excepted) == (moved, ("T/busy",))
     assert report.message.excepted == [busy]
     assert b.lingering() == [busy]
+    assert b.is_elsewhere("T/busy")
     todo = b.released(A, m.Released(version=2, group="g", actors=[busy]))
     assert todo[0] == do.ActivateActor("g", "T/busy")
     assert b.lingering() == []
