@@ -71,10 +71,6 @@ class Holding:
         """Actors of held slots that still live elsewhere."""
         return list(self._lingering.values())
 
-    def is_elsewhere(self, actor: str) -> bool:
-        """The actor's slot is held here, and the actor is not here yet."""
-        return actor in self._lingering
-
     # --- versions -----------------------------------------------------------------------------
 
     def switch(

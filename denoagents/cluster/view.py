@@ -95,7 +95,7 @@ class View:
         """The actor's slot is held here, but it stays with a former holder until its turn ends.
 
         What waits for it here is shipped as `Ship(is_whole=False)` when the slot moves on."""
-        return self._holding is not None and self._holding.is_elsewhere(actor)
+        return any(entry.actor == actor for entry in self.lingering())
 
     def is_active(self, group: str, slot: int) -> bool:
         """This node runs the slot."""
