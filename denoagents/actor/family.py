@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from asyncio import TimerHandle
 from dataclasses import dataclass, field
+from typing import Any
 
 from denoagents._native.runtime import Cell
+from denoagents.actor.method import MethodType
 from denoagents.actor.supervision import RestartWindow
 
 
 @dataclass(slots=True, eq=False)
 class Timer:
-    """A volatile timer of one actor; it ends with this life of the actor."""
+    """A volatile timer: it moves with its actor, and ends with a restart or a crash."""
 
+    method: MethodType
+    arguments: tuple[Any, ...]
+    every_s: float | None
+    family: Family | None
     handle: TimerHandle | None = None
-    every_s: float | None = None
-    family: Family | None = None
 
     def cancel(self) -> None:
         """Send nothing more."""

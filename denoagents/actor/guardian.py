@@ -24,6 +24,7 @@ from denoagents.actor.context import Context
 from denoagents.actor.declaration import ActorType
 from denoagents.actor.failure import DeadLetter, as_local_error
 from denoagents.actor.family import Family, Timer
+from denoagents.actor.method import MethodType
 from denoagents.actor.reference import Refs
 from denoagents.actor.settings import ActorSettings, Strategy
 from denoagents.actor.stream import StreamCall, pump
@@ -243,9 +244,19 @@ class Guardian:
     ) -> Timer:
         """A timer that sends `cell` a message."""
         declared = cell.type.method(method)
-        arguments = declared.bind(args, {})
+        return self.start_timer(cell, declared, declared.bind(args, {}), after_s, every_s)
+
+    def start_timer(
+        self,
+        cell: Cell,
+        method: MethodType,
+        arguments: tuple[Any, ...],
+        after_s: float,
+        every_s: float | None,
+    ) -> Timer:
+        """The same, for a method and arguments that fit; also for a timer that moved here."""
         family = self._family(cell)
-        timer = Timer(every_s=every_s, family=family)
+        timer = Timer(method, arguments, every_s, family)
         family.timers.add(timer)
 
         def fire() -> None:
@@ -257,7 +268,7 @@ class Guardian:
                 timer.handle = self.runtime.loop.call_later(every_s, fire)
             self.runtime.books.sent += 1
             self.runtime.books.acknowledged += 1
-            self.runtime.post(cell, Envelope(declared, arguments, None))
+            self.runtime.post(cell, Envelope(method, arguments, None))
 
         timer.handle = self.runtime.loop.call_later(max(after_s, 0.0), fire)
         return timer

@@ -1,4 +1,4 @@
-"""Moves actors between workers: packs and unpacks state, children and waiting messages.
+"""Moves actors between workers: packs state, children, timers, messages that wait.
 
 Rules:
     Messages that wait travel with their actor and come before those that the new owner kept for it.
@@ -26,11 +26,21 @@ from denoagents.errors import DenoagentsError, EncodingError
 log = structlog.get_logger("denoagents.node")
 
 
+class PackedTimer(msgspec.Struct, frozen=True, array_like=True):
+    """One timer: what it sends, when, and how often (0: once)."""
+
+    method: str
+    payload: bytes
+    left_s: float
+    every_s: float
+
+
 class PackedActor(msgspec.Struct, frozen=True, array_like=True):
-    """State of an actor and of its children."""
+    """State of an actor and of its children, and their timers."""
 
     state: bytes
     children: list[PackedChild] = []
+    timers: list[PackedTimer] = []
 
 
 class PackedChild(msgspec.Struct, frozen=True, array_like=True):
@@ -74,7 +84,7 @@ class Handover:
             if cell.slot in slots and "/~" not in cell.address
         }
         found.update(
-            a
+            root_of(a)
             for a in self._guardian.passivated
             if self._router.slot_at(a) in slots and "/~" not in a
         )
@@ -103,6 +113,7 @@ class Handover:
             if cell.family is not None:
                 cell.family.cancel_timers()
             cell.instance = None
+            self._guardian.forget_passivated(cell.address)
             self._router.runtime.remove(cell)
             self._guardian.leaving.discard(cell)
             self._guardian.has_space(cell)
@@ -135,7 +146,20 @@ class Handover:
                 for child in family.children.values()
             ]
         )
-        return PackedActor(state, children)
+        return PackedActor(state, children, [] if family is None else self._pack_timers(family))
+
+    def _pack_timers(self, family: Family) -> list[PackedTimer]:
+        now_s = self._router.runtime.loop.time()
+        packed = []
+        for timer in family.timers:
+            try:
+                payload = timer.method.encode_arguments(timer.arguments, {})
+            except EncodingError as error:
+                log.warning("timer_cannot_move", method=timer.method.name, error=str(error))
+                continue
+            left_s = 0.0 if timer.handle is None else max(0.0, timer.handle.when() - now_s)
+            packed.append(PackedTimer(timer.method.name, payload, left_s, timer.every_s or 0.0))
+        return packed
 
     def _pack_message(self, address: str, envelope: Envelope, to: Peer) -> PackedMessage | None:
         payload = envelope.payload
@@ -188,6 +212,11 @@ class Handover:
     def _restore(self, cell: Cell, packed: PackedActor) -> None:
         if packed.state:
             self._guardian.keep_passivated(cell.address, packed.state)
+        for timer in packed.timers:
+            method = cell.type.method(timer.method)
+            arguments = method.decode_arguments(timer.payload)
+            every_s = timer.every_s or None
+            self._guardian.start_timer(cell, method, arguments, timer.left_s, every_s)
         for child in packed.children:
             declared = self._router.types.get(child.type)
             if declared is None:
