@@ -23,8 +23,33 @@ GRANT_BYTES = 64 << 10
 """The reader gives credit back in parts of this size."""
 
 
-class StreamCall(ReplyTo, AsyncIterator[Any]):
-    """One streaming ask: sent at the first item asked for, iterated once."""
+class StreamCall(AsyncIterator[Any]):
+    """One streaming ask, iterated once. Whoever lets go of it has left: the writer is cancelled."""
+
+    __slots__ = ("__weakref__", "_reader")
+
+    def __init__(self, target: BoundMethod, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._reader = Reader(target, args, kwargs)
+
+    def __aiter__(self) -> StreamCall:
+        return self
+
+    async def __anext__(self) -> Any:
+        return await self._reader.next()
+
+    async def aclose(self) -> None:
+        """Stop reading; the writer is cancelled."""
+        self._reader.leave()
+
+    def __del__(self) -> None:
+        self._reader.leave()
+
+    def __repr__(self) -> str:
+        return repr(self._reader)
+
+
+class Reader(ReplyTo):
+    """The reader's end of one stream: sent at the first item asked for."""
 
     def __init__(self, target: BoundMethod, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._target, self._args, self._kwargs = target, args, kwargs
@@ -38,10 +63,8 @@ class StreamCall(ReplyTo, AsyncIterator[Any]):
         self._member: Any = None
         self.credit = self._router.directory.stream_items
 
-    def __aiter__(self) -> StreamCall:
-        return self
-
-    async def __anext__(self) -> Any:
+    async def next(self) -> Any:
+        """The next item; raises `StopAsyncIteration` at the end, and what the generator raised."""
         if not self._is_sent:
             await self._send()
         while not self._ready:
@@ -54,15 +77,11 @@ class StreamCall(ReplyTo, AsyncIterator[Any]):
             try:
                 await self._waiter
             except asyncio.CancelledError:
-                self._leave()
+                self.leave()
                 raise
         cost, item = self._ready.popleft()
         self._give_back(cost)
         return item if cost == 1 and not isinstance(item, _Encoded) else self._decode(item)
-
-    async def aclose(self) -> None:
-        """Stop reading; the writer is cancelled."""
-        self._leave()
 
     async def _send(self) -> None:
         self._is_sent = True
@@ -79,7 +98,7 @@ class StreamCall(ReplyTo, AsyncIterator[Any]):
         try:
             return self._target.method.decode_result(item.payload)
         except DenoagentsError:
-            self._leave()
+            self.leave()
             raise
 
     def _give_back(self, cost: int) -> None:
@@ -93,8 +112,9 @@ class StreamCall(ReplyTo, AsyncIterator[Any]):
         if self._writer is not None and not self._writer.done():
             self._writer.set_result(None)
 
-    def _leave(self) -> None:
-        if self._is_over:
+    def leave(self) -> None:
+        """Nobody reads any more: cancel the writer."""
+        if self._is_over or not self._is_sent:
             return
         self._finish(None)
         place, self.place = self.place, None
@@ -102,10 +122,6 @@ class StreamCall(ReplyTo, AsyncIterator[Any]):
             self._router.runtime.cancel(place)
         elif isinstance(place, Destination):
             place.withdraw(self)
-
-    def __del__(self) -> None:
-        if self._is_sent:
-            self._leave()
 
     def _finish(self, error: BaseException | None) -> None:
         if self._is_over:
@@ -163,7 +179,7 @@ class StreamCall(ReplyTo, AsyncIterator[Any]):
     def expire(self) -> None:
         """The deadline of the whole stream passed."""
         if not self._is_over:
-            self._leave()
+            self.leave()
             self._error = RequestTimeoutError(f"{self!r} did not end within its deadline")
 
     def __repr__(self) -> str:
@@ -180,7 +196,7 @@ class _Encoded:
 
 
 async def pump(
-    generator: AsyncGenerator[Any, None], reply: RemoteReply | StreamCall, credit_timeout_s: float
+    generator: AsyncGenerator[Any, None], reply: RemoteReply | Reader, credit_timeout_s: float
 ) -> None:
     """Send what `generator` yields, no further ahead than the reader's credit."""
     try:
@@ -191,7 +207,7 @@ async def pump(
         await generator.aclose()
 
 
-async def _wait_for_credit(reply: RemoteReply | StreamCall, timeout_s: float) -> None:
+async def _wait_for_credit(reply: RemoteReply | Reader, timeout_s: float) -> None:
     try:
         async with asyncio.timeout(timeout_s):
             while reply.credit <= 0:

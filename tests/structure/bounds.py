@@ -84,7 +84,7 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
     "denoagents/actor/stream.py": {
         "_ready": (
             "the stream's credit (stream_items, STREAM_CREDIT bytes)",
-            "StreamCall.__anext__",
+            "Reader.next",
         ),
     },
     "denoagents/actor/supervision.py": {
