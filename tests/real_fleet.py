@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 
@@ -125,6 +125,11 @@ class Child:
         self.process.kill()
         self.process.wait()
 
+    async def ended(self, seconds: float = 10.0) -> int | None:
+        """Its exit code, waited for on the loop: this process may be a member that it needs."""
+        await until(lambda: self.code is not None, seconds)
+        return self.code
+
     def freeze(self) -> None:
         """SIGSTOP; returns when the kernel has done it."""
         self.signal(signal.SIGSTOP)
@@ -187,7 +192,7 @@ class RealFleet:
         for child in reversed(self.children):
             child.end()
 
-    def __enter__(self) -> RealFleet:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

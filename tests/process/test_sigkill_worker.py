@@ -1,4 +1,4 @@
-"""A worker is killed with SIGKILL: its actors answer again elsewhere, and every ask has its outcome."""
+"""A worker is killed: its actors answer again elsewhere, and every ask has its outcome."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""A frozen worker: its actors answer elsewhere; when it wakes it starts nothing and is not heard."""
+"""A frozen worker: its actors answer elsewhere; woken, it starts nothing and is not heard."""
 
 import asyncio
 import time

@@ -64,7 +64,7 @@ class Counter(Actor):
 
     async def add_and_write(self, n: int, path: str) -> int:
         """Leaves a trace outside: shows whether the turn ran, whoever hears of its reply."""
-        with Path(path).open("a") as file:
+        with Path(path).open("a") as file:  # noqa: ASYNC230 - a few bytes
             file.write(f"{n}\n")
         self.total += n
         return self.total
@@ -84,7 +84,7 @@ class Counter(Actor):
 class Journal(Actor):
     """Keeps what it is told, in order."""
 
-    entries: list[int] = []
+    entries: list[int] = []  # noqa: RUF012 - state: each actor gets its own
 
     @idempotent
     async def where(self) -> int:
@@ -141,6 +141,10 @@ class Parent(Actor):
     async def add(self, n: int) -> int:
         assert self.leaf is not None
         return await self.leaf.add(n)
+
+    async def add_later(self, n: int, seconds: float) -> int:
+        await asyncio.sleep(seconds)
+        return await self.add(n)
 
     async def ticked(self) -> int:
         return self.ticks
