@@ -46,7 +46,7 @@ class DemoOptions:
     flags: Sequence[str] = ()
     """Configuration flags for broker and workers."""
     truth: Path | None = None
-    """Where the truth stands already; it is found anew if None."""
+    """Where the truth is kept from one run to the next; found anew each time if None."""
 
 
 @dataclass(slots=True)
@@ -75,7 +75,7 @@ async def staged(asked: DemoOptions, progress: Progress) -> AsyncIterator[Stage]
         truth_file = asked.truth or directory / "truth.msgpack"
         truth_process: Child | None = None
         try:
-            if asked.truth is None:
+            if not truth_file.exists():
                 words = ["-m", "denoagents.loadtest.truth", str(truth_file)]
                 truth_process = await Child.start("truth", words, directory)
             await fleet.start()
