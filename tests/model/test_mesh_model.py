@@ -86,6 +86,7 @@ class Talk:
         told = [link.statistics() for node in self.nodes.values() for link in node.mesh.links]
         for node in self.nodes.values():
             assert node.overs == []
+            assert len(node.mesh._acceptance._routes) <= len(node.mesh._acceptance.links) == 2
             assert node.accepted_count == sum(
                 len(bodies) for key, bodies in self.sent.items() if key[0] == node.name
             )

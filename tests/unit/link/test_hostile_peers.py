@@ -73,3 +73,17 @@ def test_a_peer_that_breaks_the_protocol_loses_the_link_at_both_ends(by, hostile
         assert victim.bodies == []
 
     with_pair(scenario)
+
+
+@pytest.mark.parametrize("to", ["to_listener", "to_dialer"])
+def test_a_batch_that_comes_twice_is_handed_over_once(to):
+    async def scenario(pair):
+        await pair.stand()
+        (pipe,) = pair.network._pipes
+        for _ in range(2):
+            getattr(pipe, to).push(packet(PacketKind.DATA, b"once", seq=1, count=1))
+        node = pair.owner if to == "to_listener" else pair.caller
+        await until(lambda: node.mesh.statistics().links[0].duplicates == 1)
+        assert node.bodies == [b"once"]
+
+    with_pair(scenario)

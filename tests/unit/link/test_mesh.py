@@ -161,6 +161,7 @@ def test_what_is_sent_again_leaves_before_what_is_new():
         await until(lambda: b"new" in pair.owner.bodies)
         await link.when_accepted()
         assert pair.owner.bodies == [b"%d" % number for number in range(20)] + [b"new"]
+        assert link.statistics().connections == 2
 
     with_pair(scenario, ack_delay_s=0.05)
 
@@ -179,6 +180,22 @@ def test_damaged_and_missing_packets_make_a_new_connection_and_lose_nothing(faul
         await until(lambda: len(pair.caller.bodies) >= 200, 100)
         assert pair.owner.bodies == sent == pair.caller.bodies
         assert link.statistics().connections > 3
+
+    with_pair(scenario)
+
+
+@pytest.mark.parametrize(("fault", "within_s"), [("damage_share", 1), ("loss_share", 60)])
+def test_the_last_packet_is_missed_too(fault, within_s):
+    async def scenario(pair):
+        link = await pair.stand()
+        setattr(pair.network, fault, 1.0)
+        link.send(b"the last", 1)
+        setattr(pair.network, fault, 0.0)
+        await until(lambda: pair.owner.bodies, within_s)
+        setattr(pair.network, fault, 1.0)
+        pair.accepted_link.send(b"the very last", 1)
+        setattr(pair.network, fault, 0.0)
+        await until(lambda: pair.caller.bodies, within_s)
 
     with_pair(scenario)
 
@@ -471,6 +488,8 @@ def test_a_long_body_travels_compressed_and_arrives_as_it_was(algorithm):
         await until(lambda: pair.caller.bodies == [body])
         told = link.statistics()
         assert told.bytes_out < len(body) / 5 and told.bytes_in < len(body) / 5
+        await link.when_accepted()
+        assert (link.retained_bytes, link.credit_bytes) == (0, 8 << 20)
 
     with_pair(scenario, compression=algorithm)
 
