@@ -3,7 +3,7 @@
 Rules:
     What cannot go now is parked, in order: while the link is down (`held`), or while the peer has asked to
     hold one target back (`paused`). What was handed to the link is the link's to deliver.
-    A batch leaves at the end of the tick, at 100 records, or at 64 KiB.
+    A batch leaves at the end of the tick, at `batch_messages` records, or at 64 KiB.
     Names (addresses and methods) are defined once and numbered from 1; both ends forget them on RESET and
     with the session.
 """
@@ -21,7 +21,6 @@ from denoagents._native.router cimport (
 
 from denoagents.errors import EncodingError, Overloaded
 
-cdef int BATCH_MESSAGES = 100            # plan 1.9
 cdef Py_ssize_t BATCH_BYTES = 64 << 10
 cdef Py_ssize_t MAX_NAMES = 65_536       # of one session and direction; RESET comes before it is reached
 cdef Py_ssize_t MAX_NAME_BYTES = 4096
@@ -54,7 +53,7 @@ cdef class Outbox(Destination):
 
     cdef int commit(self) except -1:
         self.records += 1
-        if self.records >= BATCH_MESSAGES or self.batch.size >= BATCH_BYTES:
+        if self.records >= self.router.batch_messages or self.batch.size >= BATCH_BYTES:
             self.flush()
         elif not self.marked:
             self.marked = True

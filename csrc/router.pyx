@@ -159,7 +159,7 @@ cdef class Router:
         self.types, self.tables, self.pinned = {}, {}, {}
         self.dirty = []
         self.park_limit, self.max_payload = 100_000, 16 << 20
-        self.tells_left = 512
+        self.tells_left, self.batch_messages = 512, 100
         self.timeouts_ns = (10_000_000_000, 30_000_000_000, 60_000_000_000)
         self.unplaced = Parking(self, "no worker hosts this type yet")
 

@@ -69,6 +69,7 @@ cdef class Router:
     cdef readonly object slot_of
     cdef list dirty                      # Peers with something to flush
     cdef bint flush_scheduled
+    cdef public int batch_messages       # most records in a batch
     cdef int tells_left                  # until a sender must let the loop run
     cdef uint64_t numbers                # message numbers given out
     cdef public Py_ssize_t parked, park_limit, max_payload

@@ -80,6 +80,7 @@ class Router:
     parked: int
     park_limit: int
     max_payload: int
+    batch_messages: int
     timeouts_ns: tuple[int, ...]
     def __init__(self, runtime: Runtime, slot_of: Callable[[str, str], int], directory: Any) -> None: ...
     def slot_at(self, address: str) -> int: ...

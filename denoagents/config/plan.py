@@ -69,6 +69,7 @@ ADMISSION: Final = {
 }
 
 NODE: Final = {
+    "batch_messages": "message_router.throughput.batch_size",
     "cluster_name": "cluster.name",
     "join_timeout_s": "node.join_timeout",
     "drain_timeout_s": "node.drain_timeout",

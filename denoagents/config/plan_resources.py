@@ -66,7 +66,7 @@ MESSAGE_ROUTER: Final = (
     Key("message_router.throughput.messages", "rate", "1000/s", "1.9",
         "requests a second a fleet is judged by"),
     Key("message_router.throughput.batch_size", "count", "100", "1.9",
-        "most messages in one batch on a link", least=1),
+        "most messages in one batch on a link", ON, least=1),
     Key("message_router.throughput.latency", "duration", "<50ms", "1.9",
         "p99.9 of a request the fleet is judged by"),
 )

@@ -171,6 +171,7 @@ def make_router(runtime: Runtime, directory: Directory, settings: NodeSettings) 
     router = Router(runtime, slot_of_text, directory)
     router.park_limit = actor.park_limit
     router.max_payload = settings.link.max_payload_bytes - 4096
+    router.batch_messages = settings.batch_messages
     router.stream_class = StreamCall
     router.codec = actor.check_local_calls
     seconds = (actor.timeout_high_s, actor.timeout_normal_s, actor.timeout_low_s)

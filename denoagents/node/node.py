@@ -173,14 +173,16 @@ class Node:
             )
         self.router.types[declared.name] = declared
 
-    async def close(self, drain: bool = True) -> None:
-        """End: with `drain`, finish what waits and hand the actors over first; without, now."""
+    async def close(self, drain: bool = True) -> bool:
+        """End: with `drain`, finish what waits and hand the actors over first; without, now.
+
+        True when nothing was cut short.
+        """
         if self._state in {"closed", "closing", "new"}:
             self._state = "closed" if self._state == "new" else self._state
-            return
+            return True
         was, self._state = self._state, "closing"
-        if drain and was == "running":
-            await self._drain()
+        is_done = drain and was == "running" and await self._drain()
         self.runtime.close()
         for cell in tuple(self.runtime.cells.values()):
             self.runtime.discard(cell, NodeStoppedError(f"the node of {cell.address} has stopped"))
@@ -194,17 +196,19 @@ class Node:
         self._state = "closed"
         if not self._ended.done():
             self._ended.set_result("closed")
+        return is_done
 
-    async def _drain(self) -> None:
+    async def _drain(self) -> bool:
         timeout_s = self.settings.drain_timeout_s
         deadline = self._loop.time() + timeout_s
         if self._fleet is not None and self.role == "worker" and self._fleet.membership.is_joined:
             self._heartbeat.pulse.is_leaving = True
             await self._fleet.drain(timeout_s)
         books = self.runtime.books
-        while books.running + books.waiting and self._loop.time() < deadline:  # noqa: ASYNC110
+        while books.running + books.waiting + books.retained and self._loop.time() < deadline:  # noqa: ASYNC110
+            self.router.flush()
             await asyncio.sleep(0.005)
-        self.router.flush()
+        return self._loop.time() < deadline
 
     async def wait_ended(self) -> str:
         """Returns, when this node has ended, why: `closed`, `drained`, or how it was evicted."""

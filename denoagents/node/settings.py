@@ -20,6 +20,8 @@ class NodeSettings:
     link: LinkSettings = field(default_factory=LinkSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     admission: AdmissionSettings = field(default_factory=AdmissionSettings)
+    batch_messages: int = 100
+    """Most records in one batch on a link (plan 1.9); a batch never waits to be filled."""
     join_timeout_s: float = 10.0
     """How long `start` waits for the broker's word."""
     drain_timeout_s: float = 30.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import heapq
 from typing import Any
 
 import psutil
@@ -10,6 +11,9 @@ import psutil
 from denoagents._native.router import Router
 from denoagents.actor.guardian import Guardian
 from denoagents.link.mesh import Mesh
+
+LISTED = 500
+"""Actors that one node names in its report."""
 
 _process = psutil.Process()
 
@@ -28,6 +32,7 @@ def router_statistics(router: Router) -> dict[str, Any]:
     sender, receiver = router.books.sender(), router.books.receiver()
     return {
         "actors": len(router.runtime.cells),
+        "actor_list": actor_list(router),
         "activations": router.runtime.activations,
         "has_lease": router.runtime.has_lease,
         "parked": router.parked,
@@ -38,6 +43,19 @@ def router_statistics(router: Router) -> dict[str, Any]:
             "off": abs(sender["off"]) + abs(receiver["off"]),
         },
     }
+
+
+def actor_list(router: Router) -> list[dict[str, Any]]:
+    """Up to LISTED actors, those with the most messages waiting first."""
+    cells = heapq.nlargest(LISTED, router.runtime.cells.values(), key=lambda cell: cell.waiting)
+    return [
+        {
+            "address": cell.address,
+            "waiting": cell.waiting,
+            "turn": "" if cell.turn is None else cell.turn.label,
+        }
+        for cell in cells
+    ]
 
 
 def guardian_statistics(guardian: Guardian) -> dict[str, Any]:
