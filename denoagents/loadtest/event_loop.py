@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+TERMINATED = 128 + signal.SIGTERM
+"""Exit code of a process that was told to end, and did so in order."""
 
 try:
     import uvloop
@@ -17,6 +21,28 @@ else:
 
 
 def run_fast(main: Coroutine[Any, Any, T]) -> T:
-    """Run `main` to its end."""
+    """Run `main` to its end; SIGTERM cancels it, so that what it started ends with it.
+
+    Raises:
+        SystemExit: SIGTERM came (and KeyboardInterrupt for Ctrl-C, as everywhere).
+    """
+    told: list[int] = []
+
+    async def stoppable() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+
+        def stop() -> None:
+            told.append(signal.SIGTERM)
+            task.cancel()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+        return await main
+
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        return runner.run(main)
+        try:
+            return runner.run(stoppable())
+        except asyncio.CancelledError:
+            if not told:
+                raise
+            raise SystemExit(TERMINATED) from None
