@@ -18,6 +18,7 @@ from typing import Any, Self
 import psutil
 
 from denoagents import Node, NodeSettings
+from denoagents.errors import UnreachableError
 from denoagents.limits.settings import AdmissionSettings
 
 APP = Path(__file__).parent / "process" / "apps" / "proving.py"
@@ -208,7 +209,10 @@ async def settled(client: Node, *names: str, seconds: float = 10.0) -> None:
     """Wait until the fleet has exactly these workers, and its hand-over is done."""
 
     async def is_settled() -> bool:
-        status = await client.control("status", {"statistics": False})
+        try:
+            status = await client.control("status", {"statistics": False})
+        except UnreachableError:  # the broker is being started again
+            return False
         rows = [row for row in status["nodes"] if row["role"] == "worker"]
         done = status["broker"]["is_settled"]
         done = done and all(row["slots_owned"] == row["slots_held"] for row in rows)
