@@ -28,6 +28,7 @@ class _Flow:
         self.source, self.target = source.host, target.host
         self.under_way: deque[tuple[float, bytes]] = deque()
         self.is_ending = False
+        self.has_ended = False
         self._pipe = pipe
         self._end = target
         self._last_due_s = 0.0
@@ -81,7 +82,8 @@ class _Flow:
             self._pipe.give(self._end.receiver, frames, to_dialer=self is self._pipe.to_dialer)
         if self.under_way:
             self.schedule()
-        elif self.is_ending:
+        elif self.is_ending and not self.has_ended:
+            self.has_ended = True
             self._pipe.ended(to_dialer=self is self._pipe.to_dialer)
 
 
@@ -118,7 +120,7 @@ class _Pipe:
                 self.dialer.receiver.lost()
         elif not to_dialer:
             self.listener.pipes.pop(self.route, None)
-        if all(flow.is_ending and not flow.under_way for flow in self.flows):
+        if all(flow.has_ended for flow in self.flows):
             self.network.forget(self)
 
 
