@@ -93,6 +93,12 @@ class PayloadTooLargeError(UsageError):
         return {"size_bytes": self.size_bytes, "limit_bytes": self.limit_bytes, "key": self.key}
 
 
+class NotFoundError(UsageError):
+    """There is nothing of that name."""
+
+    code = "not_found"
+
+
 class ConfigurationError(UsageError):
     """A configuration value or key is wrong."""
 

@@ -20,7 +20,7 @@ import structlog
 from denoagents._native.clock import Clock
 from denoagents._native.placement import assign
 from denoagents.broker.health import Prober
-from denoagents.broker.operations import Operations, error_to_wire
+from denoagents.broker.operations import Operations
 from denoagents.broker.records import decode_records, encode_record
 from denoagents.broker.requests import Requests
 from denoagents.broker.saving import Saving
@@ -300,7 +300,7 @@ class Broker:
             body = await self.operate(request.verb, request.body)
             answer = messages.Answer(re=request.id, body=body)
         except DenoagentsError as error:
-            answer = messages.Answer(re=request.id, error=error_to_wire(error, to_wire))
+            answer = messages.Answer(re=request.id, error=to_wire(error))
         except Exception as error:
             log.exception("broker.operation_failed", verb=request.verb)
             answer = messages.Answer(re=request.id, error=to_wire(error))

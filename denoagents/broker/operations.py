@@ -23,20 +23,12 @@ from denoagents.cluster.fleet import Fleet
 from denoagents.cluster.group import Group
 from denoagents.cluster.member import Member
 from denoagents.cluster.orders import Order
-from denoagents.errors import DenoagentsError, StoreError, UsageError, nearest
+from denoagents.errors import NotFoundError, StoreError, UsageError, nearest
 
 STRATEGIES = ("round_robin", "least_connections", "weighted")
 MAX_WEIGHT = 1000
 
 Body = dict[str, Any]
-
-
-class MissingError(UsageError):
-    """What was asked for does not exist; crosses processes as `not_found`."""
-
-    def to_wire(self) -> Body:
-        """As `errors.to_wire`, under the code that command lines know."""
-        return {"code": "not_found", "message": str(self), "facts": {}}
 
 
 class Process(Protocol):
@@ -218,7 +210,7 @@ class Operations:
         member = fleet.named(name)
         if member is None:
             names = [one.name for one in fleet.members.values()]
-            raise MissingError(f"the fleet has no node {name!r}.{nearest(name, names)}")
+            raise NotFoundError(f"the fleet has no node {name!r}.{nearest(name, names)}")
         return member
 
     def _worker(self, name: str) -> Member:
@@ -230,7 +222,7 @@ class Operations:
     def _group(self, name: str) -> Group:
         groups = self._process.fleet.groups
         if name not in groups:
-            raise MissingError(f"the fleet has no group {name!r}.{nearest(name, groups)}")
+            raise NotFoundError(f"the fleet has no group {name!r}.{nearest(name, groups)}")
         return groups[name]
 
     def _group_of_type(self, name: str) -> Group:
@@ -239,7 +231,7 @@ class Operations:
             if name in group.types:
                 return group
         known = [one for group in groups for one in group.types]
-        raise MissingError(f"no worker hosts the actor type {name!r}.{nearest(name, known)}")
+        raise NotFoundError(f"no worker hosts the actor type {name!r}.{nearest(name, known)}")
 
     # --- rows ---------------------------------------------------------------------------------
 
@@ -270,11 +262,6 @@ class Operations:
             for path in sorted(values)
             for name, value in sorted(values[path].items())
         ]
-
-
-def error_to_wire(error: DenoagentsError, to_wire: Callable[[BaseException], Body]) -> Body:
-    """What crosses the process for an error of an operation."""
-    return error.to_wire() if isinstance(error, MissingError) else to_wire(error)
 
 
 def _text(body: Mapping[str, Any], key: str) -> str:

@@ -13,6 +13,7 @@ from denoagents.errors import (
     DenoagentsError,
     JoinRefusedError,
     LinkError,
+    NotFoundError,
     RejectedError,
     StoreError,
     UnknownActorTypeError,
@@ -35,12 +36,6 @@ class ExitCode(IntEnum):
     BLOCKED = 70
     """A worker whose loop was held for too long ended itself (`actor.block_limit`)."""
     INTERRUPTED = 130
-
-
-class NotFoundError(UsageError):
-    """What was asked for does not exist in the fleet."""
-
-    code = "not_found"
 
 
 class FailedError(DenoagentsError):

@@ -75,6 +75,7 @@ class Handover:
 
     def __init__(self, guardian: Guardian, router: Router) -> None:
         self._guardian, self._router = guardian, router
+        self._shipped: dict[str, int] = {}
 
     def roots_in(self, slots: set[int]) -> list[str]:
         """Addresses of the root actors in `slots` that have anything to move."""
@@ -99,8 +100,11 @@ class Handover:
         """Whether a turn of the actor or of one of its children runs."""
         return any(cell.turn is not None for cell in self.family_of(root))
 
-    def pack(self, root: str, group: str, version: int, to: Peer) -> Ship:
-        """Take an idle actor out of this process, as a message for its new owner."""
+    def pack(self, root: str, group: str, version: int, to: Peer, *, is_whole: bool = True) -> Ship:
+        """Take an idle actor out of this process, as a message for its new owner.
+
+        Not whole: the actor itself is elsewhere, and only what waited for it here goes.
+        """
         cells = self.family_of(root)
         slot = self._router.slot_at(root)
         packed = self._pack_state(root)
@@ -123,8 +127,8 @@ class Handover:
             group=group,
             slot=slot,
             actor=root,
-            is_whole=True,
-            state=_encode(packed),
+            is_whole=is_whole,
+            state=_encode(packed) if is_whole else b"",
             waiting=[_encode(message) for message in waiting if message is not None],
         )
 
@@ -195,19 +199,31 @@ class Handover:
         runtime = self._router.runtime
         packed = _decode_actor(ship.state) if ship.state else PackedActor(b"")
         cell = self._router.local_cell(ship.actor)
-        kept = (
-            [(c, runtime.take_waiting(c)) for c in self.family_of(ship.actor)]
-            if ship.is_whole
-            else []
-        )
+        kept = [(c, runtime.take_waiting(c)) for c in self.family_of(ship.actor)]
         if ship.is_whole:
             self._restore(cell, packed)
+        else:  # behind what came with the actor, or was relayed before
+            for one, envelopes in kept:
+                earlier = self._shipped.get(one.address, 0)
+                self._put_back(one, envelopes[:earlier])
+                del envelopes[:earlier]
         for data in ship.waiting:
-            self._deliver(_decode_message(data), peer)
-        for kept_cell, envelopes in kept:
-            for envelope in envelopes:
-                runtime.books.moved -= 1
-                runtime.put_back(kept_cell, envelope)
+            message = _decode_message(data)
+            self._shipped[message.address] = self._shipped.get(message.address, 0) + 1
+            self._deliver(message, peer)
+        for one, envelopes in kept:
+            self._put_back(one, envelopes)
+
+    def _put_back(self, cell: Cell, envelopes: list[Envelope]) -> None:
+        runtime = self._router.runtime
+        for envelope in envelopes:
+            runtime.books.moved -= 1
+            runtime.put_back(cell, envelope)
+
+    def started(self, cells: Iterable[Cell]) -> None:
+        """These actors run: nothing more comes before what they have."""
+        for cell in cells:
+            self._shipped.pop(cell.address, None)
 
     def _restore(self, cell: Cell, packed: PackedActor) -> None:
         if packed.state:

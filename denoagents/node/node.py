@@ -205,7 +205,7 @@ class Node:
             self._heartbeat.pulse.is_leaving = True
             await self._fleet.drain(timeout_s)
         books = self.runtime.books
-        while books.running + books.waiting + books.retained and self._loop.time() < deadline:  # noqa: ASYNC110
+        while books.running + books.waiting + books.retained and self._loop.time() < deadline:
             self.router.flush()
             await asyncio.sleep(0.005)
         return self._loop.time() < deadline

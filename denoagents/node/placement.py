@@ -180,9 +180,11 @@ class Placement:
                     self._staying.add(root)
                     self._guardian.leaving.update(self.handover.family_of(root))
                 else:
-                    self._send(
-                        ship.to, self.handover.pack(root, ship.group, self.view.version, peer)
+                    is_whole = not self.view.is_elsewhere(root)
+                    packed = self.handover.pack(
+                        root, ship.group, self.view.version, peer, is_whole=is_whole
                     )
+                    self._send(ship.to, packed)
         self.table(ship.group).set_leaving(ship.slots, False)
         if running and len(self._staying) == len(running):
             self._watch_staying()
@@ -224,7 +226,9 @@ class Placement:
         )
 
     def _unhold(self, cells: Iterable[Cell]) -> None:
-        for cell in cells:
+        running = list(cells)
+        self.handover.started(running)
+        for cell in running:
             self._router.runtime.unhold(cell)
         self._router.runtime.run_soon()
 

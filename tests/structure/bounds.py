@@ -115,7 +115,6 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "_waiting": ("one a link to the broker", "Applications.store"),
     },
     "denoagents/cluster/fleet.py": {
-        "_over": ("OVER_KEPT (256)", "the oldest goes first"),
         "groups": ("the groups that ever joined", "nobody: groups stay"),
         "members": ("one a link to the broker", "Fleet, when a member leaves or dies"),
     },
@@ -166,6 +165,9 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "_groups": ("the groups of the fleet", "nobody: groups stay"),
         "_holds": ("holds that a slot still names", "Placement, with each instruction"),
         "_staying": ("actors with a turn that runs through a hand-over", "Placement.turn_ended"),
+    },
+    "denoagents/node/handover.py": {
+        "_shipped": ("the actors that arrived and do not run yet", "Handover.started"),
     },
     "denoagents/node/pools.py": {
         "_pools": ("the pools that this program names", "nobody: pools stay"),

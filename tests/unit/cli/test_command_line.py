@@ -10,13 +10,14 @@ import pytest
 
 from denoagents.cli import command_line
 from denoagents.cli.command_line import COMMANDS, run, wants_json
-from denoagents.cli.failure import ExitCode, NotFoundError, exit_code
+from denoagents.cli.failure import ExitCode, exit_code
 from denoagents.errors import (
     ArgumentsError,
     DenoagentsError,
     HandshakeError,
     JoinRefusedError,
     LinkError,
+    NotFoundError,
     OutcomeUnknownError,
     Overloaded,
     RemoteError,
