@@ -204,6 +204,11 @@ class Spout(Actor):
         finally:
             note(f"{name} over")
 
+    async def fail_after(self, items: int) -> AsyncIterator[int]:
+        for number in range(items):
+            yield number
+        raise RuntimeError(f"after {items}")
+
     async def read(self, key: str, name: str, items: int, size: int, pause_s: float) -> int:
         """Read another spout's stream here; how many items came in order."""
         count = 0
