@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from denoagents._native.clock import Clock
 from denoagents._native.histogram import Histogram
 from denoagents.errors import DenoagentsError
+from denoagents.loadtest.event_loop import together
 from denoagents.loadtest.lookup import Desk
 from denoagents.loadtest.questions import (
     FAMOUS,
@@ -85,10 +86,9 @@ class Chats:
 
     async def run(self, end_ns: int) -> None:
         """All chats, until `end_ns`; each ends after the answer that it is reading then."""
-        async with asyncio.TaskGroup() as group:
-            for number in range(self.count):
-                first = self._shown[number] if number < len(self._shown) else None
-                group.create_task(self._chat(first, end_ns))
+        others = [None] * (self.count - len(self._shown))
+        openings = [*self._shown, *others][: self.count]
+        await together(*(self._chat(question, end_ns) for question in openings))
 
     def _openings(self) -> list[Question]:
         """The first three chats' first questions: the famous ones where this Python has them."""

@@ -46,3 +46,14 @@ def run_fast(main: Coroutine[Any, Any, T]) -> T:
             if not told:
                 raise
             raise SystemExit(TERMINATED) from None
+
+
+async def together(*works: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Run all at once; the first failure ends the others, and is raised as it is."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -9,6 +9,7 @@ from typing import Any
 from denoagents.loadtest.chats import Chats
 from denoagents.loadtest.client import ClientOptions
 from denoagents.loadtest.crowd import Crowd
+from denoagents.loadtest.event_loop import together
 from denoagents.loadtest.footprint import Footprint
 from denoagents.loadtest.recovery import KILL_WINDOW, Recovery, kill_and_recover, worker_statistics
 from denoagents.loadtest.stage import Stage
@@ -64,12 +65,11 @@ class Measurement:
         self.footprint.watch(processes)
         self.crowd.begin(begin_ns)
         watching = asyncio.create_task(self.watch(begin_ns))
+        works = [self.crowd.reports(), self.chats.run(end_ns)]
+        if options.kill:
+            works.append(self.kill_at(begin_ns + round(options.seconds * 5e8)))
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self.chats.run(end_ns))
-                reports = group.create_task(self.crowd.reports())
-                if options.kill:
-                    group.create_task(self.kill_at(begin_ns + round(options.seconds * 5e8)))
+            record, *_ = await together(*works)
         finally:
             watching.cancel()
         self.footprint.sample()
@@ -83,7 +83,7 @@ class Measurement:
             index_s=stage.index_s,
             offered=sum(message["offered"] for message in told),
             late_p99_ms=max(message["late_p99_ms"] for message in told),
-            record=reports.result(),
+            record=record,
             chats=self.chats,
             footprint=self.footprint,
             before=before,
@@ -100,9 +100,8 @@ class Measurement:
             offered, ended, wrong = self.crowd.sample()
             passed_s = max(0.0, (self.stage.clock.now_ns() - begin_ns) / 1e9)
             self.stage.progress.now(
-                f"{passed_s:4.0f} of {seconds:.0f} s · {offered} look-ups sent, {ended} ended, "
-                f"{wrong} wrong · {self.chats.busy} of {self.chats.count} chats are reading, "
-                f"{self.chats.record.total().answered} answers"
+                f"{passed_s:.0f}/{seconds:.0f} s · look-ups: {offered} sent, {ended} ended, "
+                f"{wrong} wrong · chats: {self.chats.record.total().answered} answers"
             )
 
     async def kill_at(self, at_ns: int) -> None:
