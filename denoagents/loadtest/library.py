@@ -106,6 +106,8 @@ class Librarian(Actor):
                 yield word
 
     async def misremember(self, name: str) -> None:
-        """Shift one definition by a line: proves that a wrong answer is noticed."""
-        found = self._shelf.definitions[name]
-        self._shelf.definitions[name] = msgspec.structs.replace(found, line=found.line + 1)
+        """Shift a definition by a line, forget a caller: proves that wrong answers are noticed."""
+        found = self._shelf.definitions.get(name)
+        if found is not None:
+            self._shelf.definitions[name] = msgspec.structs.replace(found, line=found.line + 1)
+        self._shelf.callers[name] = self._shelf.callers.get(name, [])[1:]

@@ -139,9 +139,10 @@ async def learn_truth(stage: Stage) -> Population:
 
 
 async def plant(stage: Stage, population: Population) -> None:
-    """Make the most popular definition wrong."""
-    name = population.names["where"][0]
-    keeper = stage.corpus.keeper(name)
-    assert keeper is not None
-    await stage.node.actor(Librarian, keeper).misremember(name)
-    stage.progress.stage(f"planted a wrong answer: the line of {name}")
+    """Make the answers about the most popular names wrong."""
+    name, target = (population.names[kind][0] for kind in ("where", "callers"))
+    for wrong, at in ((name, name), (target, min(population.truth.callers[target]))):
+        keeper = stage.corpus.keeper(at)
+        assert keeper is not None
+        await stage.node.actor(Librarian, keeper).misremember(wrong)
+    stage.progress.stage(f"planted wrong answers: the line of {name}, a caller of {target}")

@@ -87,13 +87,13 @@ async def test_chats_gather_the_truth_from_several_librarians(population):
 
 
 @pytest.mark.asyncio
-async def test_a_planted_wrong_answer_is_counted_by_look_ups_and_chats(population):
-    name = population.names["where"][0]
-    keeper = population.corpus.keeper(name)
+@pytest.mark.parametrize("kind", ["where", "callers"])
+async def test_a_planted_wrong_answer_is_counted_by_look_ups_and_chats(population, kind):
+    question = Question(kind, population.names[kind][0])
+    look_up = population.look_up(question, Draw(population, 1).random)
     async with Node() as node:
-        await node.actor(Librarian, keeper).misremember(name)
-        draw = Draw(population, 1)
-        look_up = population.look_up(Question("where", name), draw.random)
+        assert await Desk(node).is_right(look_up, "normal")
+        await node.actor(Librarian, look_up.librarian).misremember(question.name)
         assert not await Desk(node).is_right(look_up, "normal")
         chats = Chats(node, population, count=3, seed=1, think_s=0.01)
         await chats.read_catalogues()
