@@ -189,6 +189,7 @@ class Acceptance:
         if previous is not None:
             previous.shut()
         self._routes[route] = link
+        link.route = route
         compression = choose(hello.compression, around.settings.compression)
         welcome = Welcome(
             wire=WIRE_VERSION,

@@ -68,7 +68,7 @@ class Connection:
 
     def _follow(self, seen: int) -> None:
         """Tell the receiver when the dialed connection has come or gone."""
-        if seen & READABLE:     # it came after the last receive, and its signal is swallowed
+        if seen & READABLE:  # it came after the last receive, and its signal is swallowed
             self.watch()
             return
         is_connected = bool(seen & CONNECTED)

@@ -97,7 +97,6 @@ class Link:
         "_limit_bytes",
         "_owner",
         "_put",
-        "_route",
         "_waiters",
         "bytes_in",
         "bytes_out",
@@ -114,6 +113,7 @@ class Link:
         "peer",
         "quiet_ticks",
         "resends",
+        "route",
         "session",
         "state",
     )
@@ -136,6 +136,8 @@ class Link:
         self.is_touched = False
         self.connections = 0
         self.packets_out = self.bytes_out = self.packets_in = self.bytes_in = self.resends = 0
+        self.route: bytes | None = None
+        """Where an accepted session's connection is now; the owner's to set."""
         self.quiet_ticks = 0
         """Ticks of the mesh since the peer was last heard; a blocked loop does not tick."""
         self.idle_ticks = 0
@@ -143,7 +145,6 @@ class Link:
         self._around = around
         self._owner = owner
         self._put: Put | None = None
-        self._route: bytes | None = None
         self._compression = 0
         self._limit_bytes = around.settings.max_payload_bytes
         self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
@@ -219,11 +220,6 @@ class Link:
     def is_up(self) -> bool:
         return self.state == "up"
 
-    @property
-    def route(self) -> bytes | None:
-        """Where an accepted session's connection is now."""
-        return self._route
-
     def open(
         self,
         put: Put,
@@ -241,7 +237,7 @@ class Link:
             error = PayloadTooLargeError(longest, self._limit_bytes)
             self.finish(str(error), error)
             return
-        self._put, self._route = put, route
+        self._put, self.route = put, route
         self._compression = NUMBERS[compression]
         self.state = "up"
         self.connections += 1
@@ -256,7 +252,7 @@ class Link:
         was_up = self.state == "up"
         if was_up:
             self.state = "down"
-        self._put = self._route = None
+        self._put = self.route = None
         if was_up and self.on_down is not None:
             self.on_down()
 
@@ -306,7 +302,7 @@ class Link:
             return
         around, session = self._around, self.session
         if self._put(
-            self._route,
+            self.route,
             kind,
             flags,
             session.sent,
@@ -328,7 +324,7 @@ class Link:
         self.state = "over"
         self.error = error
         self._owner.link_ended(self)
-        self._put = self._route = None
+        self._put = self.route = None
         self._wake(self.session.sent)
         self._around.events.link_over(self, reason, self.session.retained_count)
 
@@ -347,7 +343,7 @@ class Link:
         self.packets_out += 1
         self.bytes_out += len(batch.body)
         if put(
-            self._route,
+            self.route,
             _DATA,
             batch.flags,
             batch.seq,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
+from collections.abc import Iterable
 from random import Random
 from typing import Literal
 
@@ -159,6 +160,8 @@ class _Wire:
         flow = self.flow(route)
         if flow is None or self.is_closed:
             return False
+        if flow.is_ending and self.network.chance.random() < 0.5:
+            return False  # an end is sometimes known before the last packets were read
         flow.push(packet)
         return True
 
@@ -279,9 +282,12 @@ class Network:
         """Hold back what `source` sends to `target`, without a word to either."""
         self.blocked.add((source, target))
 
-    def heal(self) -> None:
-        """Let everything through again."""
-        self.blocked.clear()
+    def heal(self, pairs: Iterable[tuple[str, str]] | None = None) -> None:
+        """Let everything through again, or what goes (from, to) these hosts."""
+        if pairs is None:
+            self.blocked.clear()
+        else:
+            self.blocked.difference_update(pairs)
         for pipe in list(self._pipes):
             for flow in pipe.flows:
                 if flow.under_way or flow.is_ending:

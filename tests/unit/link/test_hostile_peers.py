@@ -7,6 +7,7 @@ from link_nodes import until, with_pair
 from packet_oracle import packet
 
 from denoagents.envelope import PacketKind
+from denoagents.link.handshake import Hello, encode
 
 STRANGE = {
     "noise": b"\0\1\2\3 no packet at all",
@@ -87,3 +88,28 @@ def test_a_batch_that_comes_twice_is_handed_over_once(to):
         assert node.bodies == [b"once"]
 
     with_pair(scenario)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_dialer_that_is_gone_before_its_welcome_leaves_nothing(seed):
+    async def scenario(pair):
+        await pair.stand()
+        hello = Hello(1, "default", "brief", "worker", 5, 1, 0, 1 << 20)
+
+        class Brief:
+            def connected(self): ...
+            def lost(self): ...
+            def received(self, packets): ...
+
+        wire = pair.network.transport("brief").dial(pair.endpoint, Brief())
+        await asyncio.sleep(0.1)
+        wire.send_datagram(None, packet(PacketKind.HELLO, encode(hello)))
+        wire.send_datagram(None, packet(PacketKind.DATA, b"x", seq=1, count=1))
+        wire.close(linger_ms=100)
+        await asyncio.sleep(0.1)
+        pair.owner.mesh.refuse(5, "gone")
+        acceptance = pair.owner.mesh._acceptance
+        assert [link.peer.name for link in acceptance._routes.values()] == ["caller"]
+        assert [link.peer.name for link in acceptance.links] == ["caller"]
+
+    with_pair(scenario, seed)
