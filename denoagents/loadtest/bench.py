@@ -196,19 +196,27 @@ COMMON = ("workload", "n", "rate_per_s", "p50_us", "p95_us", "p99_us", "max_us")
 
 def show(console: Console, rows: Sequence[Row]) -> None:
     """The rows as a table; what only some rows have stands at their end."""
-    table = Table()
-    table.add_column("workload", no_wrap=True)
-    for heading in ("per second", "p50 µs", "p95 µs", "p99 µs", "max µs"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("")
+    table = Table("workload", *("per second", "p50", "p95", "p99", "max"), "")
+    for column in table.columns[1:-1]:
+        column.justify = "right"
+    for column in table.columns[:-1]:
+        column.no_wrap = True
     for one in rows:
-        figures = (shortened(one[name]) for name in COMMON[2:])
+        rate, *times = (one[name] for name in COMMON[2:])
         others = (f"{name} {value}" for name, value in one.items() if name not in COMMON)
-        table.add_row(str(one["workload"]), *figures, ", ".join(others))
+        table.add_row(
+            str(one["workload"]), number_text(rate), *map(time_text, times), "\n".join(others)
+        )
     console.print(table)
 
 
-def shortened(figure: object) -> str:
+def number_text(figure: object) -> str:
     """A number with the digits that matter."""
     assert isinstance(figure, int | float)
     return f"{figure:,.0f}" if figure >= 100 else f"{figure:.2f}"
+
+
+def time_text(us: object) -> str:
+    """Microseconds in the unit that reads best."""
+    assert isinstance(us, int | float)
+    return f"{us / 1000:,.0f} ms" if us >= 10_000 else f"{us:,.0f} µs" if us >= 10 else f"{us} µs"
