@@ -195,19 +195,30 @@ COMMON = ("workload", "n", "rate_per_s", "p50_us", "p95_us", "p99_us", "max_us")
 
 
 def show(console: Console, rows: Sequence[Row]) -> None:
-    """The rows as a table; what only some rows have stands at their end."""
-    table = Table("workload", *("per second", "p50", "p95", "p99", "max"), "")
-    for column in table.columns[1:-1]:
+    """The rows as a table; below it, what only some rows have."""
+    table = Table("workload", *("per second", "p50", "p95", "p99", "max"))
+    for column in table.columns[1:]:
         column.justify = "right"
-    for column in table.columns[:-1]:
-        column.no_wrap = True
     for one in rows:
         rate, *times = (one[name] for name in COMMON[2:])
-        others = (f"{name} {value}" for name, value in one.items() if name not in COMMON)
-        table.add_row(
-            str(one["workload"]), number_text(rate), *map(time_text, times), "\n".join(others)
-        )
+        table.add_row(str(one["workload"]), number_text(rate), *map(time_text, times))
     console.print(table)
+    for one in rows:
+        if text := more_text(one):
+            console.print(f"{one['workload']}: {text}", highlight=False)
+
+
+def more_text(one: Row) -> str:
+    """What only some rows have: the peer and the ratios first."""
+    others = {name: value for name, value in one.items() if name not in COMMON}
+    parts = []
+    if peer := others.pop("peer", None):
+        parts.append(
+            f"{others.pop('rate_ratio')} × the rate and {others.pop('p50_ratio')} × the p50 of {peer}"
+            f" ({number_text(others.pop('peer_rate_per_s'))} a second,"
+            f" p50 {time_text(others.pop('peer_p50_us'))})"
+        )
+    return ", ".join([*parts, *(f"{name} {value}" for name, value in others.items())])
 
 
 def number_text(figure: object) -> str:
