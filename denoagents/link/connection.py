@@ -88,11 +88,12 @@ class Connection:
 
 
 class ZeroMQTransport:
-    """Sockets of one ZeroMQ context, made at its first use."""
+    """Sockets of one ZeroMQ context: its own, made at the first use, or one shared by many."""
 
-    def __init__(self, settings: LinkSettings | None = None) -> None:
+    def __init__(self, settings: LinkSettings | None = None, shared: Context | None = None) -> None:
         self._settings = settings or LinkSettings()
-        self._context: Context | None = None
+        self._context = shared
+        self._is_shared = shared is not None
 
     def _socket(self, *, listens: bool) -> Socket:
         settings = self._settings
@@ -142,7 +143,7 @@ class ZeroMQTransport:
 
     async def close(self) -> None:
         context, self._context = self._context, None
-        if context is not None:
+        if context is not None and not self._is_shared:
             ending = threading.Thread(target=context.close, name="link-close", daemon=True)
             ending.start()
             for _ in range(_LONGEST_CLOSE_MS):

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+import structlog
+
 from denoagents._native.clock import Clock
 from denoagents._native.packet import Packet
 from denoagents.envelope import PacketKind
@@ -29,6 +31,7 @@ ACK_NOW = 0x80
 REST = 0x40
 """Flag of a PING: may this idle link end? Of an ACK: yes."""
 
+_log = structlog.get_logger("denoagents.link")
 _DATA, _GOODBYE = int(PacketKind.DATA), int(PacketKind.GOODBYE)
 
 
@@ -280,7 +283,10 @@ class Link:
             raise ProtocolError(f"{size} bytes claim {packet.raw_length}, and {count} messages")
         session.accept(seq, size)
         self.idle_ticks = 0
-        around.events.batch(self, body, count, packet.now_ns, packet.placement_version)
+        try:
+            around.events.batch(self, body, count, packet.now_ns, packet.placement_version)
+        except Exception:  # the node's fault; what came behind this batch still counts
+            _log.exception("link.batch_raised", link=repr(self))
 
     def hear(self, packet: Packet) -> None:
         """A packet that is no batch: it acknowledges, and says how many batches came before it.

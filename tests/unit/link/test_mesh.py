@@ -532,6 +532,25 @@ def test_a_heartbeat_reaches_the_node_and_its_answer_the_sender():
     with_pair(scenario)
 
 
+def test_a_node_that_raises_disturbs_no_other_batch():
+    async def scenario(pair):
+        heard = []
+
+        def batch(link, body, count, sender_now_ns, placement_version):
+            heard.append(bytes(body))
+            if len(heard) == 2:
+                raise RuntimeError("planted")
+
+        pair.owner.batch = batch
+        link = await pair.stand()
+        for number in range(5):
+            link.send(b"%d" % number, 1)
+        await link.when_accepted()
+        assert heard == [b"0", b"1", b"2", b"3", b"4"] and link.statistics().connections == 1
+
+    with_pair(scenario)
+
+
 def test_an_endpoint_that_is_none_is_refused_at_once():
     async def scenario(pair):
         await pair.caller.mesh.start(None)
