@@ -214,8 +214,8 @@ def more_text(one: Row) -> str:
     parts = []
     if peer := others.pop("peer", None):
         parts.append(
-            f"{others.pop('rate_ratio')} × the rate and {others.pop('p50_ratio')} × the p50 of {peer}"
-            f" ({number_text(others.pop('peer_rate_per_s'))} a second,"
+            f"{others.pop('rate_ratio')} × the rate and {others.pop('p50_ratio')} × the p50 "
+            f"of {peer} ({number_text(others.pop('peer_rate_per_s'))} a second,"
             f" p50 {time_text(others.pop('peer_p50_us'))})"
         )
     return ", ".join([*parts, *(f"{name} {value}" for name, value in others.items())])
