@@ -24,6 +24,7 @@ from denoagents.errors import EncodingError, Overloaded
 cdef Py_ssize_t BATCH_BYTES = 64 << 10
 cdef Py_ssize_t MAX_NAMES = 65_536       # of one session and direction; RESET comes before it is reached
 cdef Py_ssize_t MAX_NAME_BYTES = 4096
+cdef Py_ssize_t WINDOW_RECORDS = 8192    # not yet accepted; a full target's reserve has room for them
 cdef Py_ssize_t OVERRUN_BYTES = 32 << 20     # over a full window, by senders that do not wait
 
 
@@ -177,7 +178,8 @@ cdef class Outbox(Destination):
             return
         self.batches.append((records, count))
         self.link.send(body, records)
-        self.blocked = self.link.credit_bytes <= 0
+        self.in_flight += records
+        self.blocked = self.in_flight >= WINDOW_RECORDS or self.link.credit_bytes <= 0
 
     def unblock(self) -> None:
         """The link's window has room again."""
@@ -204,13 +206,14 @@ cdef class Outbox(Destination):
     def accepted(self, int records) -> None:
         """The peer has taken responsibility for its next `records` records."""
         cdef int64_t messages = 0
+        self.in_flight -= records
         while records > 0 and self.batches:
             part, count = self.batches.popleft()
             records -= part
             messages += count
         self.router.books.retained -= messages
         self.router.books.acknowledged += messages
-        if self.blocked and self.link.credit_bytes > 0:
+        if self.blocked and self.in_flight < WINDOW_RECORDS and self.link.credit_bytes > 0:
             self.unblock()
 
     def reroute(self) -> None:
@@ -239,6 +242,7 @@ cdef class Outbox(Destination):
         self.router.books.retained -= messages
         self.router.books.unknown += messages
         self.batches.clear()
+        self.in_flight = 0
         self.link = None
         self.names_out = {}
         paused, self.paused = self.paused, {}

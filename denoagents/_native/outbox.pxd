@@ -14,6 +14,7 @@ cdef class Outbox(Destination):
     cdef int records                     # records in `batch`
     cdef bint marked                     # stands in router.dirty
     cdef object batches                  # deque of (records, messages): sent, not yet accepted
+    cdef Py_ssize_t in_flight            # records in them
     cdef public bint blocked             # the link's window is full
     cdef list credit_waiters             # Futures, one a sender that waits for the window
     cdef dict names_out                  # name -> number
