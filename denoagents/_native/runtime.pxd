@@ -65,7 +65,7 @@ cdef class Runtime:
     cdef Pulse pulse
     cdef object lease_owner              # keeps a word that is not the pulse's alive
     cdef readonly object loop
-    cdef readonly uint64_t incarnation
+    cdef public uint64_t incarnation
     cdef public object guardian          # GuardianProtocol of the actor room
     cdef readonly dict cells             # address -> Cell
     cdef object ready_high, ready_normal, ready_low

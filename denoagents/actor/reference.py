@@ -25,7 +25,9 @@ P = ParamSpec("P")
 PriorityName = Literal["high", "normal", "low"]
 
 
-def tell(method: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs) -> Awaitable[None]:
+def tell(
+    method: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs
+) -> Awaitable[None]:
     """Send one way, at once; the await waits only for credit. `method` is one of a ref."""
     return cast("Awaitable[None]", send_one_way(method, args, kwargs))
 
@@ -33,11 +35,15 @@ def tell(method: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwar
 def options(ref: T, *, timeout_s: float | None = None, priority: PriorityName | None = None) -> T:
     """The same ref with another timeout (seconds) or priority for its requests."""
     if not isinstance(ref, Ref):
-        raise UsageError(f"options takes a ref, as node.actor(...) gives it, not {type(ref).__name__}")
+        raise UsageError(
+            f"options takes a ref, as node.actor(...) gives it, not {type(ref).__name__}"
+        )
     if timeout_s is not None and not 0 < timeout_s < 1e9:
         raise UsageError(f"timeout_s must be above 0, got {timeout_s}")
     timeout_ns = None if timeout_s is None else int(timeout_s * 1e9)
-    return cast("T", Ref.with_options(ref, timeout_ns, None if priority is None else level(priority)))
+    return cast(
+        "T", Ref.with_options(ref, timeout_ns, None if priority is None else level(priority))
+    )
 
 
 def level(priority: str) -> int:
@@ -63,21 +69,38 @@ class Refs:
             declared = self._types[cls] = _declaration(cls).with_refs(self)
         return declared
 
+    def host(self, cls: type) -> None:
+        """Let actors of this class live in this process."""
+        declared = self.type_of(cls)
+        other = self._router.types.get(declared.name)
+        if other is not None and other.cls is not cls:
+            raise UsageError(
+                f"two actor classes are called {declared.name}: in {other.cls.__module__} and in "
+                f"{cls.__module__}; give one a `type_name: ClassVar[str]`"
+            )
+        self._router.types[declared.name] = declared
+
     def ref(self, cls: type, address: str, chooser: Callable[..., Ref] | None = None) -> Ref:
         """A ref to the actor at `address`, with the methods of `cls`."""
         made = self._classes.get(cls)
         if made is None:
             declared = self.type_of(cls)
             slots = {name: MethodSlot(method) for name, method in declared.methods.items()}
-            seen_as = property(lambda _: cls)  # so that isinstance(ref, Counter) holds, as type checkers believe
-            made = type(f"{declared.name}Ref", (Ref,), {"__slots__": (), "__class__": seen_as, **slots})
+            seen_as = property(
+                lambda _: cls
+            )  # so that isinstance(ref, Counter) holds, as type checkers believe
+            made = type(
+                f"{declared.name}Ref", (Ref,), {"__slots__": (), "__class__": seen_as, **slots}
+            )
             self._classes[cls] = made
         return made(self._router, address, self.type_of(cls), 0, -1, chooser)
 
     def root(self, cls: type, key: str) -> Ref:
         """A ref to the root actor (type of `cls`, key)."""
         if not isinstance(key, str) or not key or key.startswith("~"):
-            raise UsageError(f"an actor's key is a non-empty str that does not begin with ~, got {key!r}")
+            raise UsageError(
+                f"an actor's key is a non-empty str that does not begin with ~, got {key!r}"
+            )
         return self.ref(cls, Address(self.type_of(cls).name, key).text)
 
     def address_of(self, value: object) -> Address | None:
@@ -86,7 +109,11 @@ class Refs:
 
     def ref_to(self, cls: type, address: Address) -> Any:
         """For the codec: a ref as declared."""
-        known = [made for made in self._types if issubclass(made, cls) and self._types[made].name == address.type]
+        known = [
+            made
+            for made in self._types
+            if issubclass(made, cls) and self._types[made].name == address.type
+        ]
         if self.type_of(cls).name != address.type and not known and not address.path:
             raise ValueError(f"{address} is no {self.type_of(cls).name}")
         return self.ref(known[0] if known else cls, address.text)

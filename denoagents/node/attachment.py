@@ -21,7 +21,8 @@ from denoagents.link.handshake import Identity
 from denoagents.link.mesh import Mesh
 from denoagents.link.transport import Transport
 from denoagents.node.edge import Edge
-from denoagents.node.membership import Membership, this_host
+from denoagents.node.host import this_host
+from denoagents.node.membership import Membership
 from denoagents.node.peers import MeshAdapter, Peers
 from denoagents.node.placement import Placement
 from denoagents.node.settings import NodeSettings
@@ -82,7 +83,9 @@ class Attachment:
         guardian: Guardian,
         clock: Clock,
         transport: Transport | None,
+        edge: Edge | None = None,
     ) -> None:
+        """`edge` is that of the incarnation before, whose waiting requests go on waiting."""
         self._host, self.role, self._settings, self._router = host, role, settings, router
         self._loop = router.runtime.loop
         self.endpoint: str | None = None
@@ -107,7 +110,9 @@ class Attachment:
             on_drained=self._on_drained,
         )
         self.membership = Membership(self, self.placement, self._loop)
-        self.edge = None if role.is_worker else Edge(settings.admission, clock, self._loop)
+        self.edge = edge
+        if edge is None and not role.is_worker:
+            self.edge = Edge(settings.admission, clock, self._loop)
         self._broker: Peer | None = None
 
     @property
@@ -145,6 +150,20 @@ class Attachment:
         if self.edge is not None:
             self.edge.close()
         await self.mesh.close(linger_s)
+
+    async def abandon(self, reason: str) -> None:
+        """This incarnation is over, the node is not: let go of everything but the edge."""
+        self.peers.abandon(reason)
+        await self.membership.close()
+        await self.mesh.close(0.1)
+
+    async def say(self, message: messages.Message) -> None:
+        """Say something to the broker, and wait until it has it."""
+        self.membership.send(message)
+        self._router.flush()
+        broker = self.membership.broker
+        if broker is not None and broker.link is not None:
+            await broker.link.when_accepted()
 
     def statistics(self) -> dict[str, Any]:
         """Version, links and edge."""

@@ -45,9 +45,12 @@ class SimulatedPulseLike(PulseLike, Protocol):
         """Where the end of the lease stands, an int64."""
 
 
-def native_pulse(times: ClusterSettings, tick_s: float, *, ends_process: bool) -> Pulse:
-    """The pulse of a real process."""
+def native_pulse(
+    times: ClusterSettings, tick_s: float, *, ends_process: bool, watch: Watch | None = None
+) -> Pulse:
+    """The pulse of a real process; `watch` is that of its runtime, if there is one already."""
     return Pulse(
+        watch,
         beat_ns=int(times.beat_every_s * 1e9),
         stop_after_ns=int(times.stop_after_s * 1e9),
         replace_after_ns=int(times.replace_after_s * 1e9),

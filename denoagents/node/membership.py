@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -236,8 +234,3 @@ class Membership:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-def this_host() -> tuple[str, int]:
-    """(host name, process id) of this process."""
-    return socket.gethostname(), os.getpid()

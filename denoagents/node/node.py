@@ -19,11 +19,10 @@ import structlog
 from denoagents._native.call import BoundMethod
 from denoagents._native.call import tell as send_one_way
 from denoagents._native.clock import Clock
+from denoagents._native.pulse import Watch
 from denoagents._native.router import SlotTable
-from denoagents._native.runtime import Cell, Runtime
+from denoagents._native.runtime import Cell
 from denoagents.actor.actor import Actor
-from denoagents.actor.guardian import Guardian
-from denoagents.actor.reference import Refs
 from denoagents.actor.settings import Strategy
 from denoagents.actor.stream import StreamCall
 from denoagents.actor.untyped import method_at
@@ -35,14 +34,14 @@ from denoagents.errors import (
     UsageError,
 )
 from denoagents.link.transport import Transport
+from denoagents.node.assembly import assemble
 from denoagents.node.attachment import Attachment, Role
-from denoagents.node.directory import Directory, make_router
 from denoagents.node.health import HealthProbe, probe
 from denoagents.node.heartbeat import Heartbeat, SimulatedPulseLike, native_pulse
-from denoagents.node.membership import this_host
 from denoagents.node.pools import Pools
+from denoagents.node.rejoining import rejoin
 from denoagents.node.settings import NodeSettings
-from denoagents.node.statistics import guardian_statistics, process_statistics, router_statistics
+from denoagents.node.statistics import guardian_statistics, node_statistics
 
 A = TypeVar("A", bound=Actor)
 log = structlog.get_logger("denoagents.node")
@@ -80,16 +79,19 @@ class Node:
         self._clock, self._transport = clock or Clock(), transport
         self._state = "new"
         self._fleet: Attachment | None = None
-        self._heartbeat = Heartbeat(
-            pulse
-            or native_pulse(
-                self.settings.cluster,
-                self.settings.tick_s,
-                ends_process=self.settings.ends_blocked_process,
-            ),
-            self.settings.tick_s,
-            on_evicted=self.evicted,
-            on_unknown=self._unknown_to_broker,
+        self._heartbeat = self._make_heartbeat(pulse)
+        self._rejoining: asyncio.Task[None] | None = None
+
+    def _make_heartbeat(
+        self, pulse: SimulatedPulseLike | None, watch: Watch | None = None
+    ) -> Heartbeat:
+        settings = self.settings
+        is_worker = settings.ends_blocked_process
+        made = pulse or native_pulse(
+            settings.cluster, settings.tick_s, ends_process=is_worker, watch=watch
+        )
+        return Heartbeat(
+            made, settings.tick_s, on_evicted=self.evicted, on_unknown=self._unknown_to_broker
         )
 
     # --- life ---------------------------------------------------------------------------------
@@ -127,25 +129,19 @@ class Node:
         self._guardian.start()
 
     def _build(self) -> None:
-        actor = self.settings.actor
-        self._guardian = Guardian(actor, self)
-        self.runtime = Runtime(
-            self._loop, self._clock, self._heartbeat.pulse.watch, self.incarnation, self._guardian
-        )
-        directory = Directory(self._guardian)
-        self.router = make_router(self.runtime, directory, self.settings)
-        self._refs = Refs(self.router)
-        self._guardian.attach(self.runtime, self.router, self._refs)
+        watch = self._heartbeat.pulse.watch
+        parts = assemble(self, self.settings, self._loop, self._clock, watch, self.incarnation)
+        self.runtime, self.router, self._directory = parts.runtime, parts.router, parts.directory
+        self._guardian, self._refs = parts.guardian, parts.refs
         self._pools = Pools(self._refs, self._pool_weights)
         for cls in (*self._serve, HealthProbe):
-            self._host(cls)
+            self._refs.host(cls)
         if self._broker is None:
             self._embedded = SlotTable("embedded", self.router.here, True)
             self.router.pinned[self.name] = self.router.here
             self._heartbeat.start(self.runtime, None, needs_lease=False)
         else:
             self._fleet = self._attach(self._broker)
-            directory.connect(self._fleet.peers.dial, self._fleet.control, self._fleet.unknown_type)
 
     def _attach(self, broker: str) -> Attachment:
         types = [self._refs.type_of(cls) for cls in self._serve]
@@ -159,19 +155,19 @@ class Node:
             weight=self._weight,
             signatures={declared.name: declared.signature() for declared in types},
         )
-        return Attachment(
-            self, role, self.settings, self.router, self._guardian, self._clock, self._transport
+        edge = None if self._fleet is None else self._fleet.edge
+        fleet = Attachment(
+            self,
+            role,
+            self.settings,
+            self.router,
+            self._guardian,
+            self._clock,
+            self._transport,
+            edge,
         )
-
-    def _host(self, cls: type[Actor]) -> None:
-        declared = self._refs.type_of(cls)
-        other = self.router.types.get(declared.name)
-        if other is not None and other.cls is not cls:
-            raise UsageError(
-                f"two actor classes are called {declared.name}: in {other.cls.__module__} and in "
-                f"{cls.__module__}; give one a `type_name: ClassVar[str]`"
-            )
-        self.router.types[declared.name] = declared
+        self._directory.connect(fleet.peers.dial, fleet.control, fleet.unknown_type)
+        return fleet
 
     async def close(self, drain: bool = True) -> bool:
         """End: with `drain`, finish what waits and hand the actors over first; without, now.
@@ -182,6 +178,9 @@ class Node:
             self._state = "closed" if self._state == "new" else self._state
             return True
         was, self._state = self._state, "closing"
+        if self._rejoining is not None:
+            self._rejoining.cancel()
+            await asyncio.wait([self._rejoining])
         is_done = drain and was == "running" and await self._drain()
         self.runtime.close()
         for cell in tuple(self.runtime.cells.values()):
@@ -216,7 +215,7 @@ class Node:
 
     @property
     def state(self) -> str:
-        """new, starting, running, evicted, closing or closed."""
+        """new, starting, running, rejoining, evicted, closing or closed."""
         return self._state
 
     @property
@@ -291,38 +290,29 @@ class Node:
         """Say something to the broker (a parent that reaped a child), and wait until it has it."""
         if self._fleet is None:
             raise UsageError("an embedded node has no broker")
-        self._fleet.membership.send(message)
-        self.router.flush()
-        broker = self._fleet.membership.broker
-        if broker is not None and broker.link is not None:
-            await broker.link.when_accepted()
+        await self._fleet.say(message)
 
     def statistics(self) -> dict[str, Any]:
         """What this node has, does and has counted; plain values."""
-        host, pid = this_host()
-        identity = {
-            "name": self.name,
-            "role": self.role,
-            "state": self._state,
-            "incarnation": self.incarnation,
-            "endpoint": self.endpoint or "",
-            "host": host,
-            "pid": pid,
-            "uptime_s": round((self._clock.now_ns() - self._started_ns) / 1e9, 1),
-            "loop_lag_ms": round(self._heartbeat.pulse.lag_ns / 1e6, 3),
-        }
+        return node_statistics(self)
+
+    @property
+    def uptime_ns(self) -> int:
+        """Since `start`."""
+        return self._clock.now_ns() - self._started_ns
+
+    @property
+    def lag_ns(self) -> int:
+        """How late the loop's newest tick was."""
+        return self._heartbeat.pulse.lag_ns
+
+    def parts(self) -> dict[str, Any]:
+        """What this node's rooms say (for the statistics)."""
         fleet = {"links": []} if self._fleet is None else self._fleet.statistics()
-        return {
-            **identity,
-            **process_statistics(),
-            **router_statistics(self.router),
-            **guardian_statistics(self._guardian),
-            "pools": self._pools.statistics(),
-            **fleet,
-        }
+        return {**guardian_statistics(self._guardian), "pools": self._pools.statistics(), **fleet}
 
     def _check_running(self) -> None:
-        if self._state not in {"running", "starting"}:
+        if self._state not in {"running", "starting", "rejoining"}:
             if self._state == "evicted":
                 raise EvictedError("the fleet declared this node over; make a new one")
             raise NodeStoppedError(f"this node is {self._state}; use it inside `async with`")
@@ -332,7 +322,7 @@ class Node:
         if self._fleet is None:
             declared = self._refs.type_of(cls)
             if declared.name not in self.router.tables:
-                self._host(cls)
+                self._refs.host(cls)
                 self.router.tables[declared.name] = self._embedded
 
     # --- what the rooms below call --------------------------------------------------------------
@@ -365,11 +355,29 @@ class Node:
         """The fleet goes on without this incarnation: start nothing more."""
         if self.is_ending:
             return
+        if self._state == "rejoining":
+            return
         log.error("evicted", node=self.name, reason=reason)
+        if self.role == "client" and self._transport is None:
+            self._state = "rejoining"
+            self._rejoining = self._loop.create_task(rejoin(self, reason))
+            return
         self._state = "evicted"
         self.runtime.stopped = True
         if not self._ended.done():
             self._ended.set_result(f"evicted: {reason}")
+
+    async def begin_again(self, reason: str) -> None:
+        """Join as a new incarnation; what is asked meanwhile waits."""
+        self._directory.unknown_type = lambda _: None
+        if self._fleet is not None:
+            await self._fleet.abandon(reason)
+        self._heartbeat.stop()
+        self._heartbeat = self._make_heartbeat(None, self.runtime.watch)
+        self.incarnation = self.runtime.incarnation = secrets.randbits(62) + 1
+        self._fleet = self._attach(self._broker or "")
+        await self._fleet.join()
+        self._state = "running"
 
     def _unknown_to_broker(self) -> None:
         if self._fleet is not None and self._fleet.membership.is_joined:

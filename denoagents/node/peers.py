@@ -46,6 +46,7 @@ class Peers:
         self.dialed: dict[int, Peer] = {}
         """By incarnation: peers that this node sends requests to."""
         self.accepted: set[Peer] = set()
+        self.is_closing = False
         self._endpoints: dict[Peer, str] = {}
         self._dialed_ns: dict[Peer, int] = {}
 
@@ -63,7 +64,7 @@ class Peers:
         """Connect a peer that has something to send."""
         endpoint = self._endpoints.get(peer)
         now_ns = self._clock.now_ns()
-        if endpoint is None or peer.over:
+        if endpoint is None or peer.over or self.is_closing:
             return
         wait_ns = self._dialed_ns.get(peer, -DIAL_AGAIN_NS) + DIAL_AGAIN_NS - now_ns
         if wait_ns > 0 and not at_once:
@@ -99,6 +100,14 @@ class Peers:
             settle_unknown(peer.end(reason), reason)
             if link is not None:
                 self.mesh.end(link, reason)
+
+    def abandon(self, reason: str) -> None:
+        """This incarnation is over: outcomes are unknown, what was parked waits for the next."""
+        self.is_closing = True
+        self._router.tables.clear()
+        self._router.pinned.clear()
+        for peer in self.all():
+            settle_unknown(peer.end(reason), reason)
 
     def all(self) -> Iterable[Peer]:
         """Every peer, dialed and accepted."""

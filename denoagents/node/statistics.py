@@ -4,18 +4,64 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
 from denoagents._native.router import Router
 from denoagents.actor.guardian import Guardian
 from denoagents.link.mesh import Mesh
+from denoagents.node.host import this_host
 
 LISTED = 500
 """Actors that one node names in its report."""
 
 _process = psutil.Process()
+
+
+class Figured(Protocol):
+    """What the figures are made of."""
+
+    name: str
+    role: str
+    incarnation: int
+    router: Router
+
+    @property
+    def state(self) -> str:
+        """new, starting, running, rejoining, evicted, closing or closed."""
+
+    @property
+    def endpoint(self) -> str | None:
+        """Where the node listens."""
+
+    @property
+    def uptime_ns(self) -> int:
+        """Since its start."""
+
+    @property
+    def lag_ns(self) -> int:
+        """How late the loop's newest tick was."""
+
+    def parts(self) -> dict[str, Any]:
+        """What the node's rooms say."""
+
+
+def node_statistics(node: Figured) -> dict[str, Any]:
+    """Everything that a node says of itself."""
+    host, pid = this_host()
+    identity = {
+        "name": node.name,
+        "role": node.role,
+        "state": node.state,
+        "incarnation": node.incarnation,
+        "endpoint": node.endpoint or "",
+        "host": host,
+        "pid": pid,
+        "uptime_s": round(node.uptime_ns / 1e9, 1),
+        "loop_lag_ms": round(node.lag_ns / 1e6, 3),
+    }
+    return {**identity, **process_statistics(), **router_statistics(node.router), **node.parts()}
 
 
 def process_statistics() -> dict[str, Any]:
