@@ -75,8 +75,7 @@ class Node:
         self.incarnation = incarnation or secrets.randbits(62) + 1
         self.name = name or f"{self.role}-{os.getpid()}-{self.incarnation % 0xFFFF:04x}"
         self._broker, self._bind, self._group, self._weight = broker, bind, group, weight
-        self._serve = tuple(serve)
-        self._clock, self._transport = clock or Clock(), transport
+        self._serve, self._clock, self._transport = tuple(serve), clock or Clock(), transport
         self._state = "new"
         self._fleet: Attachment | None = None
         self._heartbeat = self._make_heartbeat(pulse)
@@ -329,7 +328,7 @@ class Node:
 
     @property
     def is_ending(self) -> bool:
-        """Whether this node is closing, closed or evicted."""
+        """Closing, closed or evicted."""
         return self._state in {"closed", "closing", "evicted"}
 
     def joined(self) -> None:
