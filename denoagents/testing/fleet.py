@@ -7,8 +7,8 @@ Rules: each node is a process with its own loop, clock and host. A parent watche
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
@@ -37,13 +37,13 @@ class SimulatedNode:
     name: str
     node: Node
     process: SimulatedProcess
+    pulse: SimulatedPulse
     born_ns: int
     serve: tuple[type[Actor], ...] = ()
     end: End = ""
     """Why it is over; "" while it lives."""
     ended_ns: int = 0
     is_leaving: bool = False
-    problems: list[str] = field(default_factory=list)
 
     @property
     def incarnation(self) -> int:
@@ -84,6 +84,8 @@ class SimulatedFleet:
         self.is_supervised = True
         self.happened: list[tuple[float, str]] = []
         """What was done to the fleet, and when (virtual seconds)."""
+        self.on_start: Callable[[SimulatedNode], None] | None = None
+        """Called with each new node, before it joins."""
         self._lives: dict[str, int] = {}
         self._incarnations = Random(f"incarnations {seed}")
 
@@ -149,9 +151,11 @@ class SimulatedFleet:
                 pulse=pulse,
                 incarnation=self._incarnation(),
             )
-        one = SimulatedNode(name, node, process, self.scheduler.now_ns, tuple(serve))
+        one = SimulatedNode(name, node, process, pulse, self.scheduler.now_ns, tuple(serve))
         self.nodes.append(one)
         self.tell(f"{one} starts")
+        if self.on_start is not None:
+            self.on_start(one)
         process.start(self._live(one))
         return one
 

@@ -14,8 +14,10 @@ import contextlib
 import contextvars
 import gc
 import heapq
+import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
+from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
@@ -35,7 +37,9 @@ class ProcessLoop(asyncio.AbstractEventLoop):
 
     def __init__(self, scheduler: Scheduler, name: str, clock: ProcessClock) -> None:
         self.scheduler, self.name, self.clock = scheduler, name, clock
-        self.is_stopped = self.is_dead = False
+        self.is_stopped = self.is_dead = self.is_queued = False
+        self.notes: Any = None
+        """Free for whoever simulates: code that runs here finds it."""
         self.context = contextvars.copy_context()
         self.ready: deque[asyncio.Handle] = deque()
         self.missed: list[asyncio.Handle] = []
@@ -85,8 +89,11 @@ class ProcessLoop(asyncio.AbstractEventLoop):
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         if not self.is_dead:
             error = context.get("exception")
-            self.scheduler.problems.append(f"{self.name}: {context['message']}: {error!r}")
-            self.scheduler.errors.append(error)
+            frames = traceback.extract_tb(error.__traceback__) if error is not None else ()
+            where = " < ".join(
+                f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[::-1]
+            )
+            self.scheduler.problems.append(f"{self.name}: {context['message']}: {error!r} ({where})")
 
     def get_debug(self) -> bool:
         return False
@@ -165,7 +172,6 @@ class Scheduler:
         self.chance = Random(f"scheduler {seed}")
         self.problems: list[str] = []
         """What went wrong inside callbacks; a healthy run has none."""
-        self.errors: list[Any] = []
         self.running: ProcessLoop | None = None
         self.rounds = 0
         self.after_round: Callable[[ProcessLoop], None] | None = None
@@ -197,14 +203,18 @@ class Scheduler:
 
     def wake(self, loop: ProcessLoop) -> None:
         """For loops: something is ready."""
-        if loop not in self._ready:
+        if not loop.is_queued:
+            loop.is_queued = True
             self._ready.append(loop)
 
     # --- running --------------------------------------------------------------------------------
 
     def run_for(self, duration_s: float, until: Callable[[], bool] | None = None) -> bool:
         """Let `duration_s` pass, or less if `until` comes true (then True is returned)."""
-        end_ns = self.now_ns + int(duration_s * 1e9)
+        return self.run_until(self.now_ns + int(duration_s * 1e9), until)
+
+    def run_until(self, end_ns: int, until: Callable[[], bool] | None = None) -> bool:
+        """The same, up to a time of the world."""
         while True:
             if until is not None and until():
                 return True
@@ -228,6 +238,7 @@ class Scheduler:
             at = self.chance.randrange(len(ready)) if len(ready) > 1 else 0
             loop = ready[at]
             if loop.is_dead or loop.is_stopped or not loop.ready:
+                loop.is_queued = False
                 ready[at] = ready[-1]
                 ready.pop()
                 continue

@@ -1,0 +1,243 @@
+"""What goes wrong, drawn from the seed: cuts, partitions, freezes, deaths, joins and leaves.
+
+Rules: a gentle story never hurts anybody for so long that the fleet may give it up; in a harsh one
+anything may happen to anybody, but at least one worker is asked to stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+from denoagents.actor.actor import Actor
+from denoagents.testing.fleet import BROKER_HOST, SimulatedFleet, SimulatedNode
+
+MOST_WORKERS = 5
+MOST_CLIENTS = 3
+
+
+class Faults:
+    """Disturbs a fleet for a while."""
+
+    def __init__(
+        self, fleet: SimulatedFleet, serve: Sequence[type[Actor]], seed: int, *, is_gentle: bool
+    ) -> None:
+        self.fleet, self.is_gentle = fleet, is_gentle
+        self.count = 0
+        self._serve = tuple(serve)
+        self._chance = Random(f"faults {seed}")
+        self._names = 1
+        self._calm_at_ns = 0
+        gentle: list[tuple[int, Callable[[], str]]] = [
+            (6, self._cut_one),
+            (2, self._cut_all),
+            (3, self._partition),
+            (3, self._freeze),
+            (2, self._block),
+            (3, self._slow_down),
+            (3, self._restart_broker),
+            (4, self._start_worker),
+            (4, self._leave),
+            (2, self._start_client),
+            (1, self._leave_client),
+        ]
+        harsh: list[tuple[int, Callable[[], str]]] = [
+            (5, self._kill),
+            (2, self._lose),
+            (1, self._kill_client),
+            (2, self._freeze_broker),
+            (1, self._partition_one_way),
+        ]
+        self._kinds = gentle if is_gentle else gentle + harsh
+
+    def disturb(self) -> float:
+        """Do one thing, after which so many seconds should pass."""
+        weights = [weight for weight, _ in self._kinds]
+        act = self._chance.choices([act for _, act in self._kinds], weights)[0]
+        what = act()
+        if what:
+            self.count += 1
+            self.fleet.tell(what)
+        return self._chance.uniform(0.02, 0.9)
+
+    def end(self) -> None:
+        """Everything that was hurt is whole again; who is dead stays dead."""
+        fleet = self.fleet
+        fleet.network.heal()
+        fleet.network.slowness.clear()
+        fleet.network.loss_share = fleet.network.damage_share = 0.0
+        for one in fleet.nodes:
+            one.process.go_on()
+        if fleet.broker_process is not None and fleet.broker_process.is_alive:
+            fleet.broker_process.go_on()
+        else:
+            fleet.start_broker()
+        fleet.tell("the faults are over")
+
+    # --- choosing ---------------------------------------------------------------------------------
+
+    def _duration_s(self, gentle_s: float, harsh_s: float) -> float:
+        """How long somebody is not heard; 0 if that would be too much by now."""
+        now_ns = self.fleet.scheduler.now_ns
+        if not self.is_gentle:
+            return self._chance.uniform(0.02, harsh_s)
+        if now_ns < self._calm_at_ns:
+            return 0.0
+        duration_s = self._chance.uniform(0.02, gentle_s)
+        self._calm_at_ns = now_ns + int((duration_s + 1.0) * 1e9)
+        return duration_s
+
+    def _node(self, among: list[SimulatedNode]) -> SimulatedNode | None:
+        return self._chance.choice(among) if among else None
+
+    def _workers(self) -> list[SimulatedNode]:
+        return [one for one in self.fleet.workers() if one.is_usable and not one.is_leaving]
+
+    def _hosts(self) -> list[str]:
+        return [BROKER_HOST, *(one.process.host for one in self.fleet.living())]
+
+    # --- the network ------------------------------------------------------------------------------
+
+    def _cut_one(self) -> str:
+        return "a connection is cut" if self.fleet.network.cut_one() else ""
+
+    def _cut_all(self) -> str:
+        host = self._chance.choice(self._hosts())
+        return f"{self.fleet.network.cut(host)} connections of {host} are cut"
+
+    def _partition(self) -> str:
+        """Some hosts cannot reach the others, for a while."""
+        hosts = self._hosts()
+        some = self._chance.sample(hosts, self._chance.randint(1, max(1, len(hosts) // 2)))
+        others = [host for host in hosts if host not in some]
+        duration_s = self._duration_s(0.8, 5.0)
+        if not duration_s:
+            return ""
+        pairs = [(one, other) for one in some for other in others]
+        pairs += [(other, one) for one, other in pairs]
+        self._block_pairs(pairs, duration_s)
+        return f"{some} are cut off from {others} for {duration_s:.3f} s"
+
+    def _partition_one_way(self) -> str:
+        hosts = self._hosts()
+        if len(hosts) < 2:
+            return ""
+        one, other = self._chance.sample(hosts, 2)
+        duration_s = self._chance.uniform(0.02, 5.0)
+        self._block_pairs([(one, other)], duration_s)
+        return f"{one} does not reach {other} for {duration_s:.3f} s"
+
+    def _block_pairs(self, pairs: list[tuple[str, str]], duration_s: float) -> None:
+        network = self.fleet.network
+        network.blocked.update(pairs)
+        self.fleet.scheduler.at(duration_s, lambda: network.heal(pairs))
+
+    def _slow_down(self) -> str:
+        hosts = self._hosts()
+        if len(hosts) < 2:
+            return ""
+        one, other = self._chance.sample(hosts, 2)
+        factor = self._chance.uniform(2, 4 if self.is_gentle else 20)
+        self.fleet.network.slowness[one, other] = factor
+        return f"{one} reaches {other} {factor:.1f} times as slowly"
+
+    # --- processes --------------------------------------------------------------------------------
+
+    def _freeze(self) -> str:
+        one = self._node([one for one in self.fleet.living() if one.process.health == "running"])
+        duration_s = self._duration_s(0.9, 6.0)
+        if one is None or not duration_s:
+            return ""
+        one.process.freeze()
+        self.fleet.scheduler.at(duration_s, one.process.go_on)
+        return f"{one} is frozen for {duration_s:.3f} s"
+
+    def _block(self) -> str:
+        one = self._node([one for one in self.fleet.living() if one.process.health == "running"])
+        if one is None:
+            return ""
+        duration_s = self._chance.uniform(0.02, 1.5 if self.is_gentle else 12.0)
+        one.process.block()
+        self.fleet.scheduler.at(duration_s, one.process.go_on)
+        return f"{one} is blocked for {duration_s:.3f} s"
+
+    def _kill(self) -> str:
+        one = self._node(self._workers())
+        if one is None or len(self._workers()) < 2:
+            return ""
+        self.fleet.kill(one)
+        broker, process = self.fleet.broker, self.fleet.broker_process
+        if broker is not None and process is not None and self._chance.random() < 0.5:
+            self.fleet.scheduler.at(
+                self._chance.uniform(0.001, 0.1),
+                lambda: process.call(lambda: broker.reaped(one.incarnation)),
+            )
+            return f"the parent of {one} will tell that it has ended"
+        return " "
+
+    def _lose(self) -> str:
+        one = self._node(self._workers())
+        if one is None or len(self._workers()) < 2:
+            return ""
+        self.fleet.lose(one)
+        return " "
+
+    def _kill_client(self) -> str:
+        one = self._node(self.fleet.clients())
+        if one is None:
+            return ""
+        self.fleet.kill(one)
+        return " "
+
+    # --- the broker -----------------------------------------------------------------------------
+
+    def _restart_broker(self) -> str:
+        duration_s = self._duration_s(1.2, 4.0)
+        if not self.fleet.has_broker or not duration_s:
+            return ""
+        self.fleet.kill_broker()
+        self.fleet.scheduler.at(duration_s, self._start_broker)
+        return f"the broker will be back in {duration_s:.3f} s"
+
+    def _start_broker(self) -> None:
+        if not self.fleet.has_broker:
+            self.fleet.start_broker()
+
+    def _freeze_broker(self) -> str:
+        process = self.fleet.broker_process
+        if process is None or process.health != "running":
+            return ""
+        duration_s = self._chance.uniform(0.02, 4.0)
+        process.freeze()
+        self.fleet.scheduler.at(duration_s, process.go_on)
+        return f"the broker is frozen for {duration_s:.3f} s"
+
+    # --- who comes and goes ---------------------------------------------------------------------
+
+    def _next_name(self, letter: str) -> str:
+        self._names += 1
+        return f"{letter}{self._names}"
+
+    def _start_worker(self) -> str:
+        if len(self.fleet.workers()) >= MOST_WORKERS:
+            return ""
+        return f"{self.fleet.start(self._next_name('w'), self._serve)} is wanted"
+
+    def _start_client(self) -> str:
+        if len(self.fleet.clients()) >= MOST_CLIENTS:
+            return ""
+        return f"{self.fleet.start(self._next_name('c'))} is wanted"
+
+    def _leave(self) -> str:
+        workers = self._workers()
+        if len(workers) < 2:
+            return ""
+        self.fleet.leave(self._chance.choice(workers))
+        return " "
+
+    def _leave_client(self) -> str:
+        clients = [one for one in self.fleet.clients() if one.is_usable and not one.is_leaving]
+        if len(clients) < 2:
+            return ""
+        self.fleet.leave(self._chance.choice(clients))
+        return " "

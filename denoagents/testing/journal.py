@@ -1,0 +1,202 @@
+"""What was sent, what ran where, and how it ended: written by the simulated application itself.
+
+Rules: every message has a number; numbers rise in the order of sending. A rule that can be judged when
+a turn starts is judged then; what needs the end of the story is in `rules.py`. All that happens goes
+into the trace, whose hash is the same for the same seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from denoagents.testing.fleet import SimulatedNode
+from denoagents.testing.scheduler import Scheduler
+
+Outcome = Literal["", "value", "raised", "rejected", "unknown"]
+FACTOR = 1_000_003
+SIZE = 2**61 - 1
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """One time that a message was handled."""
+
+    message: Message
+    node: SimulatedNode
+    began_ns: int
+    is_running: bool = True
+    is_done: bool = False
+    """It ended well: its change of the state counts."""
+
+
+@dataclass(slots=True, eq=False)
+class Message:
+    """One tell or ask."""
+
+    number: int
+    sender: SimulatedNode
+    voice: str
+    """Messages of one voice of one sender are ordered; "" for none."""
+    target: str
+    method: str
+    priority: str
+    is_ask: bool
+    timeout_s: float
+    sent_ns: int
+    turns: list[Turn] = field(default_factory=list)
+    outcome: Outcome = ""
+    error: str = ""
+    ended_ns: int = 0
+
+    def __repr__(self) -> str:
+        kind = "ask" if self.is_ask else "tell"
+        return f"{kind} {self.number} {self.sender} -> {self.target}.{self.method}"
+
+
+class Journal:
+    """All messages of one simulation, and what broke a rule."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self.messages: list[Message] = []
+        self.violations: list[str] = []
+        self.listen: Callable[[str], None] | None = None
+        """Called with each line of the trace."""
+        self.over_since: Callable[[SimulatedNode], str] = lambda _: ""
+        """Why a node must not start a turn any more, or ""."""
+        self.counts: Callable[[SimulatedNode], bool] = lambda _: True
+        """Whether a node's turns still mean something to the fleet."""
+        self.turns: dict[str, list[Turn]] = {}
+        """By actor, in the order in which they began."""
+        self._last: dict[tuple[str, str, str, str], int] = {}
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    # --- the trace ------------------------------------------------------------------------------
+
+    def trace(self, what: str) -> None:
+        """Something happened now."""
+        line = f"{self._scheduler.now_ns - self._scheduler.start_ns} {what}\n"
+        self._hash.update(line.encode())
+        if self.listen is not None:
+            self.listen(what)
+
+    @property
+    def digest(self) -> str:
+        """The hash of everything so far."""
+        return self._hash.hexdigest()
+
+    def violated(self, rule: str) -> None:
+        """A rule of the semantics is broken."""
+        self.violations.append(f"at {self._scheduler.elapsed_s:.6f} s: {rule}")
+        self.trace(f"VIOLATED {rule}")
+
+    # --- what the application writes ----------------------------------------------------------
+
+    def send(  # noqa: PLR0913, PLR0917 - what is known about a message
+        self,
+        sender: SimulatedNode,
+        voice: str,
+        target: str,
+        method: str,
+        priority: str,
+        timeout_s: float = 0.0,
+        *,
+        is_ask: bool,
+    ) -> Message:
+        """A message is about to be sent."""
+        message = Message(
+            len(self.messages),
+            sender,
+            voice,
+            target,
+            method,
+            priority,
+            is_ask,
+            timeout_s,
+            self._scheduler.now_ns,
+        )
+        self.messages.append(message)
+        self.trace(f"{message!r} {priority}")
+        return message
+
+    def end(self, message: Message, outcome: Outcome, error: BaseException | None = None) -> None:
+        """An ask has its outcome; or a tell was refused."""
+        self.trace(f"{message!r}: {outcome} {type(error).__name__ if error else ''}")
+        if message.outcome:
+            self.violated(f"{message!r} had the outcome {message.outcome} and now {outcome}")
+        message.outcome, message.ended_ns = outcome, self._scheduler.now_ns
+        message.error = f"{type(error).__name__}: {error}" if error is not None else ""
+        if outcome == "rejected" and message.turns:
+            self.violated(f"{message!r} ran, and was then rejected: {message.error}")
+        elif outcome in {"value", "raised"} and not message.turns:
+            self.violated(f"{message!r} never ran, and was answered: {outcome} {message.error}")
+
+    def begin(self, number: int, actor: str, node: SimulatedNode) -> Turn:
+        """A turn starts."""
+        message = self.messages[number]
+        turn = Turn(message, node, self._scheduler.now_ns)
+        self.trace(f"{node} begins {actor} {message!r}")
+        self._judge_node(message, actor, node)
+        self._judge_message(message, actor)
+        message.turns.append(turn)
+        self.turns.setdefault(actor, []).append(turn)
+        return turn
+
+    def finish(self, turn: Turn, *, is_done: bool) -> None:
+        """A turn is over."""
+        turn.is_running, turn.is_done = False, is_done
+        self.trace(f"{turn.node} ends {turn.message!r} {is_done}")
+
+    # --- rules ------------------------------------------------------------------------------------
+
+    def _judge_node(self, message: Message, actor: str, node: SimulatedNode) -> None:
+        reason = self.over_since(node)
+        if reason:
+            self.violated(f"{node} starts {message!r}, but {reason}")
+        if node.is_worker and node.process.clock.now_ns() > node.pulse.lease_until_ns:
+            self.violated(f"{node} starts {message!r} without a lease")
+        for other in self.turns.get(actor, ())[-20:]:
+            if other.is_running and other.node.process.is_alive and self.counts(other.node):
+                where = "the same" if other.node is node else "another"
+                self.violated(
+                    f"{node} starts {message!r} while {other.node} ({where} node) runs "
+                    f"{other.message!r}"
+                )
+
+    def _judge_message(self, message: Message, actor: str) -> None:
+        if actor != message.target:
+            self.violated(f"{message!r} is handled by {actor}")
+        allowed = 2 if message.method == "look" else 1
+        if len(message.turns) >= allowed:
+            where = ", ".join(repr(turn.node) for turn in message.turns)
+            self.violated(f"{message!r} is handled again; before on {where}")
+        if message.outcome == "rejected":
+            self.violated(f"{message!r} runs after it was rejected: {message.error}")
+        if message.voice and message.method != "look":
+            self._judge_order(message)
+
+    def _judge_order(self, message: Message) -> None:
+        key = (repr(message.sender), message.voice, message.target, message.priority)
+        last = self._last.get(key, -1)
+        if message.number < last:
+            self.violated(f"{message!r} starts after {self.messages[last]!r} of the same sender")
+        self._last[key] = max(last, message.number)
+
+    def fold(self, actor: str) -> tuple[int, int]:
+        """The state that an actor must have: its total and its mark, from the turns that ended well."""
+        total = mark = 0
+        for turn in sorted(
+            (one for one in self.turns.get(actor, ()) if one.is_done and one.message.method != "look"),
+            key=lambda one: one.began_ns,
+        ):
+            total += 1
+            mark = folded(mark, turn.message.number)
+        return total, mark
+
+
+def folded(mark: int, number: int) -> int:
+    """A mark that tells which messages were handled, and in which order."""
+    return (mark * FACTOR + number + 1) % SIZE

@@ -1,0 +1,278 @@
+"""One seed, one story: a fleet, its application, what goes wrong, and whether every rule held.
+
+    python -m denoagents.testing.simulation --seed 7 -v     replays the story of seed 7, and tells it
+    python -m denoagents.testing.simulation --seeds 0-499   many stories; exit code 1 if one fails
+
+Rules: everything random comes from the seed; the same seed gives the same trace hash, in any process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import structlog
+
+from denoagents.actor.reference import options
+from denoagents.actor.settings import ActorSettings
+from denoagents.errors import DenoagentsError
+from denoagents.link.settings import LinkSettings
+from denoagents.node.settings import NodeSettings
+from denoagents.testing.faults import Faults
+from denoagents.testing.fleet import SimulatedFleet, SimulatedNode
+from denoagents.testing.journal import Journal
+from denoagents.testing.rules import Rules
+from denoagents.testing.scheduler import no_garbage_collection
+from denoagents.testing.talk import Tally, Voice, Witness
+
+FAULTS_S = 8.0
+"""How long a fleet is disturbed."""
+LIVENESS_S = 5.0
+"""So long after the last fault every actor has answered, and so long after that all is quiet."""
+STEP_NS = 50_000_000
+UNEXPECTED = frozenset({"error", "critical", "exception"})
+EXPECTED_EVENTS = frozenset({"evicted"})
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a story ended."""
+
+    seed: int
+    digest: str
+    violations: list[str]
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def command(self) -> str:
+        """What replays it."""
+        return f"python -m denoagents.testing.simulation --seed {self.seed} -v"
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{count} {what}" for what, count in self.counts.items())
+        if not self.violations:
+            return f"seed {self.seed}: all rules held ({counts}; trace {self.digest})"
+        found = "\n  ".join(self.violations[:10])
+        return f"seed {self.seed} broke a rule ({counts}):\n  {found}\nreplay it: {self.command}"
+
+
+class Simulation:
+    """The story of one seed."""
+
+    def __init__(self, seed: int, *, is_told: bool = False) -> None:
+        self.seed = seed
+        chance = self._chance = Random(f"story {seed}")
+        self.is_gentle = seed % 2 == 0
+        self.fleet = SimulatedFleet(seed, settings=self._settings(chance))
+        network = self.fleet.network
+        longest_s = chance.choice([0.001, 0.01, 0.04] if self.is_gentle else [0.001, 0.02, 0.1])
+        network.shortest_s, network.longest_s = longest_s / 20, longest_s
+        network.loss_share = chance.choice([0.0, 0.0, 0.0, 0.002])
+        network.damage_share = chance.choice([0.0, 0.0, 0.0, 0.002])
+        self.keys = [f"a{number:02}" for number in range(chance.choice([3, 8, 20]))]
+        self.pace_s = chance.choice([0.01, 0.03, 0.1])
+        self.journal = Journal(self.fleet.scheduler)
+        self.rules = Rules(self.fleet, self.journal, self.keys)
+        self.faults = Faults(self.fleet, [Tally], seed, is_gentle=self.is_gentle)
+        self.fleet.on_start = self._give_voices
+        self._voices: list[Voice] = []
+        self._is_told = is_told
+        if is_told:
+            self.journal.listen = self._tell
+
+    @staticmethod
+    def _settings(chance: Random) -> NodeSettings:
+        return NodeSettings(
+            actor=ActorSettings(
+                passivate_after_s=chance.choice([0.3, 900.0]),
+                sweep_every_s=0.25,
+                mailbox_limit=chance.choice([4, 1000]),
+            ),
+            link=LinkSettings(window_bytes=chance.choice([2000, 8 << 20])),
+            drain_timeout_s=10.0,
+        )
+
+    # --- the story ----------------------------------------------------------------------------
+
+    def run(self) -> Ending:
+        """Play it to its end."""
+        with no_garbage_collection(), self._logs():
+            self._begin()
+            self._disturb()
+            if not self.journal.violations:
+                self._end()
+        return Ending(self.seed, self.journal.digest, self._violations(), self._counts())
+
+    def _begin(self) -> None:
+        fleet = self.fleet
+        fleet.start_broker()
+        for number in range(self._chance.randint(1, 3)):
+            fleet.start(f"w{-number}" if number else "w0", [Tally])
+        for number in range(self._chance.randint(1, 2)):
+            fleet.start(f"c{-number}" if number else "c0")
+        self._run_for(1.0)
+
+    def _disturb(self) -> None:
+        end_s = self.fleet.scheduler.elapsed_s + FAULTS_S
+        while self.fleet.scheduler.elapsed_s < end_s and not self.journal.violations:
+            self._run_for(self.faults.disturb())
+
+    def _run_for(self, duration_s: float) -> None:
+        """In small steps, between which the owners of all slots are compared."""
+        scheduler = self.fleet.scheduler
+        end_ns = scheduler.now_ns + int(duration_s * 1e9)
+        while scheduler.now_ns < end_ns and not self.journal.violations:
+            step_ns = min(STEP_NS, end_ns - scheduler.now_ns)
+            scheduler.run_until(scheduler.now_ns + step_ns, lambda: bool(self.journal.violations))
+            self.rules.watch_owners()
+
+    def _end(self) -> None:
+        for voice in self._voices:
+            voice.is_silent = True
+        self.faults.end()
+        if not self.fleet.workers():
+            self.fleet.start("last", [Tally])
+        self.fleet.start("witness")
+        reports: dict[str, tuple[int, int]] = {}
+        self._run_until(LIVENESS_S, lambda: self._ask_all(reports), "every actor has answered")
+        self._run_until(LIVENESS_S, self.rules.unquiet, "all is quiet")
+        self.fleet.is_supervised = False
+        reports.clear()
+        self._run_until(LIVENESS_S, lambda: self._ask_all(reports), "every actor has answered again")
+        if not self.journal.violations:
+            self.rules.judge(reports)
+
+    def _run_until(self, limit_s: float, missing: Any, what: str) -> None:
+        """Let time pass until nothing is missing."""
+        end_s = self.fleet.scheduler.elapsed_s + limit_s
+        while (lacks := missing()) and not self.journal.violations:
+            if self.fleet.scheduler.elapsed_s >= end_s:
+                self.journal.violated(f"{limit_s:g} s have passed, and not {what}: {lacks}")
+                return
+            self._run_for(0.05)
+
+    def _ask_all(self, reports: dict[str, tuple[int, int]]) -> str:
+        """Ask each actor that has not answered for its state; which one has not."""
+        clients = [one for one in self.fleet.clients() if one.is_usable and not one.is_leaving]
+        missing = [key for key in self.keys if f"Tally/{key}" not in reports]
+        if clients and missing and not self._is_asking:
+            self._is_asking = True
+            clients[-1].process.start(self._ask_for_reports(clients[-1], missing, reports))
+        return ", ".join(missing)
+
+    _is_asking = False
+
+    async def _ask_for_reports(
+        self, client: SimulatedNode, keys: list[str], reports: dict[str, tuple[int, int]]
+    ) -> None:
+        async def ask(key: str) -> None:
+            ref = options(client.node.actor(Tally, key), timeout_s=LIVENESS_S)
+            with contextlib.suppress(DenoagentsError):
+                reports[f"Tally/{key}"] = await ref.report()
+
+        await asyncio.gather(*(ask(key) for key in keys))
+        self._is_asking = False
+
+    def _give_voices(self, one: SimulatedNode) -> None:
+        seen = one.process.loop.notes = Witness(self.journal, one)
+        if one.name == "witness":
+            return
+        for number in range(1 if one.is_worker else 2):
+            chance = Random(f"voice {self.seed} {one} {number}")
+            pause_s = self.pace_s * (5 if one.is_worker else 1)
+            voice = Voice(seen, f"voice {number}", self.keys, chance, pause_s)
+            self._voices.append(voice)
+            one.process.start(voice.talk())
+
+    # --- what was seen --------------------------------------------------------------------------
+
+    def _violations(self) -> list[str]:
+        return [*self.journal.violations, *self.fleet.scheduler.problems]
+
+    def _counts(self) -> dict[str, int]:
+        network = self.fleet.network
+        messages = self.journal.messages
+        return {
+            "messages": len(messages),
+            "handled": sum(bool(message.turns) for message in messages),
+            "faults": self.faults.count,
+            "cuts": network.cuts,
+            "versions": len(self.rules.versions),
+            "evictions": self.rules.evictions,
+            "processes": len(self.fleet.nodes),
+            "rounds": self.fleet.scheduler.rounds,
+        }
+
+    def _tell(self, what: str) -> None:
+        while self.fleet.happened and self._told < len(self.fleet.happened):
+            at_s, deed = self.fleet.happened[self._told]
+            self._told += 1
+            print(f"{at_s:12.6f} === {deed}")  # noqa: T201 - the story is what was asked for
+        print(f"{self.fleet.scheduler.elapsed_s:12.6f} {what}")  # noqa: T201
+
+    _told = 0
+
+    @contextlib.contextmanager
+    def _logs(self) -> Iterator[None]:
+        """Nodes' logs are part of the story; what should not happen is a violation."""
+        before = structlog.get_config()
+        structlog.configure(
+            processors=[self._note_log], wrapper_class=structlog.make_filtering_bound_logger(0)
+        )
+        try:
+            yield
+        finally:
+            structlog.configure(**before)
+
+    def _note_log(
+        self, _: Any, method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        running = self.fleet.scheduler.running
+        name = running.name if running is not None else "-"
+        what = event.pop("event", "")
+        if method in UNEXPECTED and what not in EXPECTED_EVENTS:
+            error = sys.exc_info()[1]
+            self.journal.violated(f"{name} logs {what} {event} {error!r}")
+        if self._is_told:
+            facts = " ".join(f"{key}={value}" for key, value in event.items())
+            self._tell(f"{name} [{method}] {what} {facts}")
+        raise structlog.DropEvent
+
+
+def simulate(seed: int, *, is_told: bool = False) -> Ending:
+    """Play the story of one seed."""
+    return Simulation(seed, is_told=is_told).run()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; 0 if all rules held in all stories."""
+    parser = argparse.ArgumentParser(
+        prog="python -m denoagents.testing.simulation", description="Plays simulated fleets."
+    )
+    parser.add_argument("--seed", type=int, help="one story")
+    parser.add_argument("--seeds", default="0-49", help="many stories, FIRST-LAST")
+    parser.add_argument("-v", "--verbose", action="store_true", help="tell what happens")
+    given = parser.parse_args(arguments)
+    first, _, last = given.seeds.partition("-")
+    seeds = range(int(first), int(last or first) + 1) if given.seed is None else [given.seed]
+    began, failed = time.perf_counter(), []
+    for seed in seeds:
+        ending = simulate(seed, is_told=given.verbose)
+        if ending.violations or given.seed is not None:
+            print(ending, flush=True)  # noqa: T201
+        if ending.violations:
+            failed.append(seed)
+    took_s = time.perf_counter() - began
+    print(f"{len(seeds)} stories in {took_s:.1f} s, {len(failed)} broke a rule: {failed}")  # noqa: T201
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
