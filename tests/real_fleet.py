@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -154,7 +154,7 @@ class Child:
 class RealFleet:
     """A broker with a store, and workers that host an app."""
 
-    def __init__(self, folder: Path, app: Path = APP, *flags: str) -> None:
+    def __init__(self, folder: Path, app: Path = APP, flags: Sequence[str] = ()) -> None:
         self.folder, self.app, self.flags = folder, app, flags
         self.children: list[Child] = []
         self.workers: dict[str, Child] = {}

@@ -171,6 +171,11 @@ class Relay(Actor):
         ref = self.context.actor(Relay, path[0])
         return [left, *await ref.pass_on(path[1:], seconds, name)]
 
+    async def ask_often(self, key: str, times: int) -> int:
+        """Ask another one many times; the sum of its answers."""
+        ref = self.context.actor(Relay, key)
+        return sum([len(await ref.pass_on([], 0.0, "often")) for _ in range(times)])
+
     async def pass_on_longer(self, path: list[str], seconds: float, name: str) -> list[float]:
         """Tries to give the next more time than it has itself."""
         left = self.context.deadline_s or -1.0
