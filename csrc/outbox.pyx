@@ -235,6 +235,7 @@ cdef class Outbox(Destination):
     def forget_session(self, reason) -> list:
         """The session is over: requests whose outcome is unknown. What was parked stays; names start anew."""
         cdef Parking parking
+        self.link = None                 # first: what is in the batch has nowhere to go
         self.flush()
         if self.held is None and not self.over:
             self.held = self.router.parking(reason)
