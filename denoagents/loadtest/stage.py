@@ -109,13 +109,16 @@ async def index(stage: Stage) -> None:
     """Wait until every librarian's index stands."""
     begun = time.perf_counter()
     reading = asyncio.ensure_future(read_stocks(stage.node, stage.corpus))
-    async with asyncio.timeout(INDEX_LIMIT_S):
+    try:
         while not reading.done():
             saved = len(list(stage.directory.glob("library/*.msgpack")))
             stage.progress.now(
                 f"indexing: {saved} of {LIBRARIANS} librarians have read their files"
             )
             await asyncio.wait([reading], timeout=0.1)
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
     stage.stocks, stage.index_s = reading.result(), time.perf_counter() - begun
     definitions = sum(stock.definitions for stock in stage.stocks.values())
     stage.progress.stage(
