@@ -130,11 +130,13 @@ class Attachment:
         await self.membership.admitted(self._settings.join_timeout_s, self.role.broker)
 
     async def drain(self, timeout_s: float) -> None:
-        """Give the slots up, and wait until others have accepted all that was in them."""
+        """Give the slots up; wait for answers that pass here, until others have all they shall have."""
         self.membership.send(messages.Leave(drain=True))
         self._router.flush()
         deadline = self._loop.time() + timeout_s
         await asyncio.wait([self.drained], timeout=timeout_s)
+        while self.peers.have_requests and self._loop.time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
         self._router.flush()
         links = [peer.link for peer in self.peers.all() if peer.link is not None]
         if links:

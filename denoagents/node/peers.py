@@ -114,6 +114,11 @@ class Peers:
         yield from tuple(self.dialed.values())
         yield from tuple(self.accepted)
 
+    @property
+    def have_requests(self) -> bool:
+        """Whether somebody's answer is still to come, or to pass through this node."""
+        return any(peer.open_requests or peer.served_requests for peer in self.all())
+
     def has_space(self, cell: Cell) -> None:
         """A mailbox has room again: tell the peers that were paused."""
         for peer in self.all():
