@@ -263,11 +263,21 @@ def from_wire(fields: dict[str, Any]) -> DenoagentsError:
     """The typed error for what `to_wire` made; unknown codes become `RemoteError`."""
     cls = DenoagentsError.by_code.get(str(fields.get("code")), RemoteError)
     facts = fields.get("facts")
-    message = str(fields.get("message", ""))
     error = cls.__new__(cls)
-    Exception.__init__(error, message)
-    defaults = cls()  # gives every fact its default, so that a partial record still reads
-    error.__dict__.update(defaults.__dict__)
+    Exception.__init__(error, str(fields.get("message", "")))
+    try:
+        error.__dict__.update(cls().__dict__)  # gives every fact its default
+    except Exception:  # a user's class that cannot be made without its arguments
+        defaults = None
+    else:
+        defaults = dict(error.__dict__)
     if isinstance(facts, dict):
-        error.__dict__.update({str(k): v for k, v in facts.items() if k in error.__dict__})
+        for name, value in facts.items():
+            if defaults is None or (name in defaults and _fits(value, defaults[name])):
+                error.__dict__[str(name)] = value
     return error
+
+
+def _fits(value: object, default: object) -> bool:
+    kind = (int, float) if isinstance(default, float) else type(default)
+    return isinstance(value, kind)
