@@ -130,7 +130,7 @@ class Attachment:
         await self.membership.admitted(self._settings.join_timeout_s, self.role.broker)
 
     async def drain(self, timeout_s: float) -> None:
-        """Give the slots up; wait for answers that pass here, until others have all they shall have."""
+        """Give the slots up; return when all answers have passed, and others have accepted all."""
         self.membership.send(messages.Leave(drain=True))
         self._router.flush()
         deadline = self._loop.time() + timeout_s
