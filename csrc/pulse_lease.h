@@ -110,6 +110,8 @@ static void pulse_send_beat(pulse_t *p) {
     p->sent_ns = sent;                                  /* first: its answer must find it */
     if (p->zmq.send(p->socket, packet, sizeof packet, DENOAGENTS_ZMQ_DONTWAIT) > 0)
         PULSE_SET(p->beats, p->beats + 1);
+    else if (!p->beats)                                 /* the connection is being made */
+        p->next_beat_ns = p->now_ns + 2 * PULSE_MS;
 }
 
 static void pulse_receive(pulse_t *p) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -40,8 +41,18 @@ class WorkerPlan:
     report: int | None = None
 
 
+def raise_descriptor_limit() -> None:
+    """As many descriptors as the system lets this process have: links take one or two each."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS names a limit that it does not grant
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def serve_worker(plan: WorkerPlan) -> int | None:
     """Serve until the end; returns the exit code, or None when the node was evicted."""
+    raise_descriptor_limit()
     stop = StopSignal()
     node = Node(
         broker=plan.broker,

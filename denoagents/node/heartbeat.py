@@ -8,8 +8,8 @@ from typing import Protocol
 
 from denoagents._native.pulse import EVICTED, UNKNOWN, Pulse, Watch
 from denoagents._native.runtime import Runtime
-from denoagents.cluster.settings import ClusterSettings
 from denoagents.node.blocked import BlockedTurns
+from denoagents.node.settings import NodeSettings
 
 JOIN_AGAIN_S = 1.0
 
@@ -45,18 +45,17 @@ class SimulatedPulseLike(PulseLike, Protocol):
         """Where the end of the lease stands, an int64."""
 
 
-def native_pulse(
-    times: ClusterSettings, tick_s: float, *, ends_process: bool, watch: Watch | None = None
-) -> Pulse:
+def native_pulse(settings: NodeSettings, watch: Watch | None = None) -> Pulse:
     """The pulse of a real process; `watch` is that of its runtime, if there is one already."""
+    times = settings.cluster
     return Pulse(
         watch,
         beat_ns=int(times.beat_every_s * 1e9),
         stop_after_ns=int(times.stop_after_s * 1e9),
         replace_after_ns=int(times.replace_after_s * 1e9),
         block_limit_ns=int(times.block_limit_s * 1e9),
-        tick_ns=int(tick_s * 1e9),
-        ends_process=ends_process,
+        tick_ns=int(settings.tick_s * 1e9),
+        ends_process=settings.ends_blocked_process,
     )
 
 

@@ -63,19 +63,22 @@ class Membership:
         self._numbers = 0
         self._admitted: asyncio.Future[None] = loop.create_future()
         self._retry: asyncio.TimerHandle | None = None
+        self._last_refusal = ""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def admitted(self, timeout_s: float, endpoint: str) -> None:
         """Wait for admission.
 
         Raises:
-            JoinRefusedError: the broker said no, and why.
+            JoinRefusedError: the broker said no, or "later" until the time was over, and why.
             UnreachableError: nobody answered in time.
         """
         try:
             async with asyncio.timeout(timeout_s):
                 await asyncio.shield(self._admitted)
         except TimeoutError:
+            if self._last_refusal:
+                raise JoinRefusedError(self._last_refusal) from None
             raise UnreachableError(
                 f"no broker answers at {endpoint} within {timeout_s:g} s; "
                 f"start one with: denoagents broker --bind {endpoint}"

@@ -84,13 +84,11 @@ class Node:
     def _make_heartbeat(
         self, pulse: SimulatedPulseLike | None, watch: Watch | None = None
     ) -> Heartbeat:
-        settings = self.settings
-        is_worker = settings.ends_blocked_process
-        made = pulse or native_pulse(
-            settings.cluster, settings.tick_s, ends_process=is_worker, watch=watch
-        )
         return Heartbeat(
-            made, settings.tick_s, on_evicted=self.evicted, on_unknown=self._unknown_to_broker
+            pulse or native_pulse(self.settings, watch),
+            self.settings.tick_s,
+            on_evicted=self.evicted,
+            on_unknown=self._unknown_to_broker,
         )
 
     # --- life ---------------------------------------------------------------------------------

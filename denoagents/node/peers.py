@@ -155,10 +155,10 @@ class Peers:
             peer.deliver(body, sender_now_ns)
         except ProtocolError as error:
             log.warning("peer speaks nonsense", peer=peer.node_name, error=str(error))
-            self.mesh.end(link, f"protocol error: {error}")
-        except Exception:
+            raise
+        except Exception as error:
             log.exception("batch failed", peer=peer.node_name)
-            self.mesh.end(link, "internal error")
+            raise ProtocolError(f"internal error: {error!r}") from error
 
     def accepted_records(self, link: Link, count: int) -> None:
         """The peer accepted more."""
