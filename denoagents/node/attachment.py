@@ -114,6 +114,7 @@ class Attachment:
         if edge is None and not role.is_worker:
             self.edge = Edge(settings.admission, clock, self._loop)
         self._broker: Peer | None = None
+        self._is_draining = False
 
     @property
     def view(self) -> View:
@@ -131,6 +132,7 @@ class Attachment:
 
     async def drain(self, timeout_s: float) -> None:
         """Give the slots up; return when all answers have passed, and others have accepted all."""
+        self._is_draining = True
         self.membership.send(messages.Leave(drain=True))
         self._router.flush()
         deadline = self._loop.time() + timeout_s
@@ -145,6 +147,7 @@ class Attachment:
 
     async def close(self, linger_s: float, *, says_goodbye: bool) -> None:
         """Leave the fleet."""
+        self._is_draining = False
         if self.membership.is_joined and says_goodbye:
             self.membership.send(messages.Leave(reason="closed"))
             self._router.flush()
@@ -204,6 +207,8 @@ class Attachment:
         """The broker admitted this node (for Membership)."""
         del message
         self._host.joined()
+        if self._is_draining:  # a broker that started anew has not heard of it
+            self.membership.send(messages.Leave(drain=True))
 
     async def probe(self) -> dict[str, Any]:
         """The deep health probe (for Membership)."""
@@ -235,7 +240,7 @@ class Attachment:
         self.membership.link_lost()
         if link.error is not None and not self.membership.is_joined:
             self.membership.fail(link.error)
-        elif not self._host.is_ending:
+        elif self._is_draining or not self._host.is_ending:
             self.peers.dial(peer)
 
     def datagram(self, route: bytes, packet: bytes) -> None:
