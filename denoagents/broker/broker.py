@@ -223,8 +223,7 @@ class Broker:
                 self._receive(link.peer.incarnation, messages.decode(payload))
         except ProtocolError as error:
             log.warning("broker.protocol", peer=link.peer.name, reason=str(error))
-            if self._mesh is not None:
-                self._mesh.end(link, f"protocol: {error}")
+            raise
 
     def accepted(self, link: Link, count: int) -> None:
         """Nothing waits for credit here."""

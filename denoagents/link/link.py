@@ -36,7 +36,7 @@ _DATA, _GOODBYE = int(PacketKind.DATA), int(PacketKind.GOODBYE)
 
 
 class MeshEvents(Protocol):
-    """What a node hears of its links; all calls come on the loop, and must not raise."""
+    """What a node hears of its links; all calls come on the loop, and raise only what they say."""
 
     def link_up(self, link: Link, is_new: bool) -> None:
         """The link stands; `is_new` when its session has just begun."""
@@ -49,7 +49,10 @@ class MeshEvents(Protocol):
         sender_now_ns: int,
         placement_version: int,
     ) -> None:
-        """A batch of the peer, in order, exactly once."""
+        """A batch of the peer, in order, exactly once.
+
+        Raises: `ProtocolError` when no node would send it; the peer is told, and the link is over.
+        """
 
     def accepted(self, link: Link, count: int) -> None:
         """The peer has accepted `count` more messages."""
@@ -285,6 +288,8 @@ class Link:
         self.idle_ticks = 0
         try:
             around.events.batch(self, body, count, packet.now_ns, packet.placement_version)
+        except ProtocolError:
+            raise
         except Exception:  # the node's fault; what came behind this batch still counts
             _log.exception("link.batch_raised", link=repr(self))
 

@@ -205,6 +205,7 @@ class Membership:
 
     def _refused(self, message: messages.Refused) -> None:
         if message.retry_after_s > 0 or self.is_joined:
+            self._last_refusal = message.reason
             log.info("the broker asks to join later", reason=message.reason)
             self._retry = self._loop.call_later(message.retry_after_s or JOIN_AGAIN_S, self._join)
         elif not self._admitted.done():

@@ -10,6 +10,7 @@ from denoagents import Actor, idempotent, options, tell, uninterruptible
 
 SEEN: dict[str, list[int]] = {}
 """What happens in this process while an actor is busy, for `Witness`."""
+REAL_TIME = time.time
 GATES: dict[str, asyncio.Event] = {}
 
 
@@ -257,6 +258,11 @@ class Faulty(Actor):
 
     async def never(self) -> None:
         await asyncio.Event().wait()
+
+    async def jump(self, seconds: float) -> None:
+        """From now on the wall clock of this process is wrong by so much."""
+        time.time = lambda: REAL_TIME() + seconds
+        time.time_ns = lambda: int((REAL_TIME() + seconds) * 1e9)
 
     async def big(self, size: int) -> bytes:
         return bytes(size)
