@@ -11,6 +11,7 @@ Rules:
 from collections import deque
 
 import msgpack
+from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from denoagents._native.envelope cimport ReplyTo
@@ -22,6 +23,7 @@ from denoagents._native.router cimport (
 from denoagents.errors import EncodingError, Overloaded
 
 cdef Py_ssize_t BATCH_BYTES = 64 << 10
+cdef Py_ssize_t LARGE_BYTES = 32 << 10       # a payload from here on travels in a batch of its own
 cdef Py_ssize_t MAX_NAMES = 65_536       # of one session and direction; RESET comes before it is reached
 cdef Py_ssize_t MAX_NAME_BYTES = 4096
 cdef Py_ssize_t WINDOW_RECORDS = 8192    # not yet accepted; a full target's reserve has room for them
@@ -87,6 +89,8 @@ cdef class Outbox(Destination):
             )
         if self.blocked and -self.link.credit_bytes > OVERRUN_BYTES:
             raise Overloaded(f"{self.node_name} has not taken what was sent to it; the link's window is full", 1.0)
+        if PyBytes_GET_SIZE(payload) >= LARGE_BYTES and batch.size:
+            self.flush()
         if len(self.names_out) > MAX_NAMES - 2:
             batch.put_byte(RESET)
             self.names_out.clear()
@@ -110,6 +114,15 @@ cdef class Outbox(Destination):
             batch.put_sized(chain_bytes)
         if trace is not None:
             batch.put_sized(trace)
+        if PyBytes_GET_SIZE(payload) >= LARGE_BYTES:
+            batch.put_varint(PyBytes_GET_SIZE(payload))
+            if reply is not None:
+                self.pending[number] = reply
+                reply.place = self
+            self.count += 1
+            self.records += 1
+            self.flush_with(payload)
+            return 0
         batch.put_sized(payload)
         if reply is not None:
             self.pending[number] = reply
@@ -119,12 +132,20 @@ cdef class Outbox(Destination):
 
     def answer(self, int kind, uint64_t number, bytes payload not None) -> None:
         """Write a REPLY, ERROR or ITEM."""
+        cdef bint is_large = PyBytes_GET_SIZE(payload) >= LARGE_BYTES
         if self.over:
             return
+        if is_large and self.batch.size:
+            self.flush()
         self.batch.put_byte(kind)
         self.batch.put_varint(number)
-        self.batch.put_sized(payload)
-        self.commit()
+        if is_large:
+            self.batch.put_varint(PyBytes_GET_SIZE(payload))
+            self.records += 1
+            self.flush_with(payload)
+        else:
+            self.batch.put_sized(payload)
+            self.commit()
 
     def signal(self, int kind, uint64_t number) -> None:
         """Write a CANCEL or END."""
@@ -166,16 +187,22 @@ cdef class Outbox(Destination):
 
     def flush(self) -> None:
         """Hand the batch to the link."""
+        if self.batch.size:
+            self.flush_with(None)
         self.marked = False
-        if self.batch.size == 0:
-            return
-        body = self.batch.take()
+
+    cdef int flush_with(self, object tail) except -1:
+        """Hand the batch to the link; `tail` are the last bytes of its last record, copied once."""
+        cdef object body = self.batch.take()
+        self.marked = False
+        if tail is not None:
+            body += tail
         count, records = self.count, self.records
         self.count = self.records = 0
         if self.over or self.link is None:
             self.router.books.retained -= count
             self.router.books.unknown += count
-            return
+            return 0
         self.batches.append((records, count))
         self.link.send(body, records)
         self.in_flight += records

@@ -25,3 +25,4 @@ cdef class Outbox(Destination):
 
     cdef int number_of(self, str name) except -1
     cdef int commit(self) except -1
+    cdef int flush_with(self, object tail) except -1

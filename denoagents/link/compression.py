@@ -17,6 +17,8 @@ FLAGS_MASK: Final = 0x03
 _BEST_RATIO: Final = {1: 255, 2: 1032}
 """No body can be more times as long as its compressed form; a claim beyond that is a lie."""
 _GZIP: Final = 16 + zlib.MAX_WBITS
+_SAMPLE: Final = 2048
+"""Bytes of each of three places by which a large body is judged."""
 
 
 def preference(wanted: Algorithm) -> list[str]:
@@ -35,6 +37,8 @@ def choose(offered: Sequence[str], wanted: Algorithm) -> Algorithm:
 
 def compress(number: int, body: bytes) -> tuple[int, bytes]:
     """The flags and the form to send: compressed if that is shorter, else as it was."""
+    if len(body) > 4 * _SAMPLE and not _seems_to_shrink(body):
+        return 0, body
     if number == 1:
         packed: bytes = lz4.block.compress(body, store_size=False)
     elif number == 2:
@@ -43,6 +47,13 @@ def compress(number: int, body: bytes) -> tuple[int, bytes]:
     else:
         return 0, body
     return (number, packed) if len(packed) < len(body) else (0, body)
+
+
+def _seems_to_shrink(body: bytes) -> bool:
+    """Whether the ends and the middle of a large body do, at a fraction of the whole's cost."""
+    middle = len(body) // 2
+    sample = body[:_SAMPLE] + body[middle : middle + _SAMPLE] + body[-_SAMPLE:]
+    return len(lz4.block.compress(sample, store_size=False)) < 0.95 * len(sample)
 
 
 def decompress(number: int, body: bytes | memoryview, raw_length: int, limit: int) -> bytes:
