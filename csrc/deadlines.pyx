@@ -1,6 +1,7 @@
 """Who waits until when: a hashed wheel of 512 ticks of 17 ms.
 
 Rules: adding and discarding cost one set operation; `due` looks only at the ticks that have passed.
+What is past its deadline when it is added is due at the next look.
 Source: Varghese and Lauck, Hashed and Hierarchical Timing Wheels (1987), scheme 6.
 """
 
@@ -17,29 +18,44 @@ TICK_S = (1 << 24) / 1e9
 cdef class Deadlines:
     def __cinit__(self):
         self.buckets = [None] * SIZE
+        self.late = set()
 
-    cdef int add(self, ReplyTo reply) except -1:
-        cdef Py_ssize_t index = (reply.deadline_ns >> TICK_BITS) & (SIZE - 1)
-        bucket = self.buckets[index]
-        if bucket is None:
-            bucket = self.buckets[index] = set()
-        (<set> bucket).add(reply)
+    cpdef bint add(self, ReplyTo reply) except -1:
+        """Watch `reply`; false if that is done already."""
+        cdef set bucket = self.bucket_of(reply.deadline_ns >> TICK_BITS)
+        if reply in bucket:
+            return False
+        bucket.add(reply)
         self.count += 1
-        return 0
+        return True
 
-    cdef int discard(self, ReplyTo reply) except -1:
-        bucket = self.buckets[(reply.deadline_ns >> TICK_BITS) & (SIZE - 1)]
-        if bucket is not None and reply in <set> bucket:
-            (<set> bucket).discard(reply)
-            self.count -= 1
-        return 0
+    cpdef bint discard(self, ReplyTo reply) except -1:
+        """Watch `reply` no more; false if it was not watched."""
+        cdef int64_t tick = reply.deadline_ns >> TICK_BITS
+        cdef set bucket = self.buckets[tick & (SIZE - 1)]
+        if bucket is None or reply not in bucket:
+            bucket = self.late
+            if reply not in bucket:
+                return False
+        bucket.discard(reply)
+        self.count -= 1
+        return True
+
+    cdef set bucket_of(self, int64_t tick):
+        cdef Py_ssize_t index = tick & (SIZE - 1)
+        if tick < self.swept:
+            return self.late
+        if self.buckets[index] is None:
+            self.buckets[index] = set()
+        return <set> self.buckets[index]
 
     def due(self, int64_t now_ns) -> list:
         """Take out everything whose deadline has passed."""
         cdef int64_t last = now_ns >> TICK_BITS
         cdef int64_t tick = max(self.swept, last - SIZE)
         cdef ReplyTo reply
-        over = []
+        over = list(self.late)
+        self.late.clear()
         while tick <= last:
             bucket = self.buckets[tick & (SIZE - 1)]
             if bucket:

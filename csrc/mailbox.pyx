@@ -3,13 +3,16 @@
 Rules:
     Order is kept within a priority. In each round of 13 the classes give up to 8, 4 and 1 messages, the
     higher ones first; a class with nothing waiting passes its turns on.
-    The mailbox does not judge deadlines or cancellations: whoever pops does.
+    The mailbox does not judge deadlines: whoever pops does. A cancelled message stays where it is and is
+    skipped, until they are more than half of what is held; then all of them leave at once.
     Source of the weights: plan 2.10.
 """
 
 from collections import deque
 
-from denoagents._native.envelope cimport Envelope
+from denoagents._native.envelope cimport CANCELLED, Envelope
+
+cdef Py_ssize_t SLACK = 32               # cancelled messages that a mailbox may hold beyond the others
 
 
 cdef class Mailbox:
@@ -66,21 +69,51 @@ cdef class Mailbox:
                 return <Envelope> self.low.popleft()
             self.high_left, self.normal_left, self.low_left = 8, 4, 1
 
+    cdef Envelope first(self):
+        """A message of the highest priority inside, or None; it stays."""
+        for queue in (self.high, self.normal, self.low):
+            if queue is not None and len(queue):
+                return <Envelope> queue[0]
+        return None
+
+    cdef int cancelled(self) except -1:
+        """A message inside got the flag CANCELLED."""
+        cdef Envelope envelope
+        self.waiting -= 1
+        if self.held - self.waiting <= self.waiting + SLACK:
+            return 0
+        for queue in (self.high, self.normal, self.low):
+            if queue is not None:
+                kept = [envelope for envelope in queue if not envelope.flags & CANCELLED]
+                queue.clear()
+                queue.extend(kept)
+        self.held = self.waiting
+        return 0
+
     def put(self, Envelope envelope not None) -> None:
         self.push(envelope)
 
     def take(self):
+        """The next message that is not cancelled, or None."""
         cdef Envelope envelope = self.pop()
-        if envelope is not None and self.waiting:
+        while envelope is not None and envelope.flags & CANCELLED:
+            envelope = self.pop()
+        if envelope is not None:
             self.waiting -= 1
         return envelope
 
+    def cancel(self, Envelope envelope not None) -> None:
+        """Mark a message inside: it will be skipped."""
+        envelope.flags |= CANCELLED
+        self.cancelled()
+
     def drain(self) -> list:
-        """Everything inside, highest priority first; the mailbox is empty afterwards."""
+        """Everything inside but what is cancelled, highest priority first; the mailbox is empty afterwards."""
+        cdef Envelope envelope
         out = []
         for queue in (self.high, self.normal, self.low):
             if queue is not None:
-                out.extend(queue)
+                out.extend([envelope for envelope in queue if not envelope.flags & CANCELLED])
                 queue.clear()
         self.waiting = self.held = 0
         return out

@@ -59,7 +59,7 @@ class UnknownActorTypeError(UsageError):
     code = "unknown_actor_type"
 
 
-class UnknownMethodError(UsageError):
+class UnknownMethodError(UsageError, AttributeError):
     """The actor type has no such public method."""
 
     code = "unknown_method"
@@ -155,7 +155,7 @@ class Overloaded(RejectedError):  # noqa: N818 - a flow signal, not a fault
         return {"retry_after_s": self.retry_after_s}
 
 
-class ExpiredError(RejectedError):
+class ExpiredError(RejectedError, TimeoutError):
     """The deadline passed while the request waited; it was never started."""
 
     code = "expired"

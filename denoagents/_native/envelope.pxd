@@ -9,7 +9,7 @@ cpdef enum:
 cdef class ReplyTo:
     """Where the outcome of a request goes: a local call, or a peer."""
     cdef readonly uint64_t number        # of the request, at its sender
-    cdef readonly int64_t deadline_ns    # this node's clock; 0: none
+    cdef public int64_t deadline_ns      # this node's clock; 0: none
     cdef public object place             # Destination that carries the request now, or None
     cdef public int64_t credit           # of a stream: what the reader still takes
 
@@ -33,7 +33,7 @@ cdef class Envelope:
     cdef readonly object caller          # Turn that asked, in this process; else None
     cdef readonly object chain           # tuple of (address, turn id), when asked from elsewhere; else None
     cdef readonly object trace           # bytes, opaque; else None
-    cdef public object cell              # Cell in whose mailbox it waits
+    cdef public object cell              # Cell in whose mailbox it waits, or None
     cdef public object turn              # Turn, while it runs
 
 

@@ -7,8 +7,7 @@ CANCELLED: int
 class ReplyTo:
     @property
     def number(self) -> int: ...
-    @property
-    def deadline_ns(self) -> int: ...
+    deadline_ns: int
     place: Any
     credit: int
     def expire(self) -> Any: ...

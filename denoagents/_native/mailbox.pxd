@@ -12,3 +12,5 @@ cdef class Mailbox:
     cdef int push(self, Envelope envelope) except -1
     cdef Envelope pop(self)
     cdef int best(self) noexcept
+    cdef Envelope first(self)
+    cdef int cancelled(self) except -1

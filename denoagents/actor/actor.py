@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+from denoagents.actor.context import Context
 from denoagents.actor.declaration import ActorType, declare
 from denoagents.actor.supervision import Supervision
-
-if TYPE_CHECKING:
-    from denoagents.actor.context import Context
 
 __all__ = ["Actor"]
 
@@ -16,8 +14,9 @@ __all__ = ["Actor"]
 class Actor:
     """An object with a mailbox that handles one message at a time.
 
-    Public `async def` methods and async generators are its messages; annotated fields are its state. An
-    actor is named by its type and a key, made when its first message comes, and passivated when idle.
+    Public `async def` methods and async generators are its messages; annotated fields are its
+    state. An actor is named by its type and a key, made when its first message comes, and
+    passivated when idle.
     """
 
     __denoagents_actor__: ClassVar[bool] = True
@@ -25,6 +24,13 @@ class Actor:
 
     supervision: ClassVar[Supervision] = Supervision()
     """How the actor looks after its children."""
+
+    reentrant: ClassVar[bool] = False
+    """Whether a call that comes back to the actor from one that it asks runs while its turn waits.
+
+    Such a call runs between two awaits of that turn, and sees the state as it is then. Otherwise it
+    raises `CallCycleError`.
+    """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -36,10 +42,10 @@ class Actor:
         cell = self.__dict__.get("_denoagents_cell")
         if cell is None:
             raise RuntimeError(
-                f"{type(self).__name__} was made by hand and has no context; get a ref from node.actor(...)"
+                f"{type(self).__name__} was made by hand and has no context; "
+                "get a ref from node.actor(...)"
             )
-        context: Context = cell.runtime.guardian.context_of(cell)
-        return context
+        return Context(cell.runtime.guardian, cell)
 
     async def on_start(self) -> None:
         """Called before the first message of each life (activation or restart)."""

@@ -3,27 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar
 
 from denoagents._native.runtime import Cell
-from denoagents.actor.actor import Actor
 from denoagents.actor.family import Timer
 from denoagents.errors import UsageError
 
-if TYPE_CHECKING:
-    from denoagents.actor.guardian import Guardian
 
-A = TypeVar("A", bound=Actor)
+class ActorLike(Protocol):
+    """Any actor class."""
+
+    __denoagents_actor__: ClassVar[bool]
+
+
+A = TypeVar("A", bound=ActorLike)
 P = ParamSpec("P")
+
+
+class Services(Protocol):
+    """What a context asks of the guardian."""
+
+    def ref(self, cls: type[A], address: str) -> A:
+        """A typed ref."""
+
+    def root_ref(self, cls: type[A], key: str) -> A:
+        """A typed ref to a root actor."""
+
+    def pool(self, cls: type[A], name: str, **settings: Any) -> A:
+        """A ref to a pool."""
+
+    def spawn(self, parent: Cell, cls: type[A], name: str) -> A:
+        """A new child of `parent`."""
+
+    def children(self, cell: Cell) -> tuple[str, ...]:
+        """Addresses of the living children of `cell`."""
+
+    async def stop_child(self, parent: Cell, ref: object) -> None:
+        """Stop the child that `ref` names; returns when it is gone."""
+
+    def stop_after_turn(self, cell: Cell) -> None:
+        """Stop `cell` as soon as it is idle."""
+
+    def schedule(
+        self,
+        cell: Cell,
+        method: str,
+        args: tuple[Any, ...],
+        after_s: float,
+        every_s: float | None,
+    ) -> Timer:
+        """A timer that sends `cell` a message."""
+
+    def remaining_s(self) -> float | None:
+        """Seconds left for the request of the running turn."""
 
 
 class Context:
     """One actor's place in the fleet."""
 
-    __slots__ = ("_cell", "_guardian")
+    __slots__ = ("_cell", "_services")
 
-    def __init__(self, guardian: Guardian, cell: Cell) -> None:
-        self._guardian, self._cell = guardian, cell
+    def __init__(self, services: Services, cell: Cell) -> None:
+        self._services, self._cell = services, cell
 
     @property
     def address(self) -> str:
@@ -33,19 +74,19 @@ class Context:
     @property
     def deadline_s(self) -> float | None:
         """Seconds left for the request that this turn serves; None outside a turn."""
-        return self._guardian.remaining_s()
+        return self._services.remaining_s()
 
     def me(self, cls: type[A]) -> A:
         """A ref to this actor, to hand to others; `cls` is its own class."""
-        return self._guardian.ref(cls, self._cell.address)
+        return self._services.ref(cls, self._cell.address)
 
     def actor(self, cls: type[A], key: str) -> A:
         """A ref to the root actor (cls, key), wherever it lives."""
-        return self._guardian.root_ref(cls, key)
+        return self._services.root_ref(cls, key)
 
     def pool(self, cls: type[A], name: str = "default", **settings: Any) -> A:
         """A ref to a pool of interchangeable actors; see `Node.pool`."""
-        return self._guardian.pool(cls, name, **settings)
+        return self._services.pool(cls, name, **settings)
 
     def spawn(self, cls: type[A], name: str) -> A:
         """Make a child beside this actor; it moves and stops with it, and this actor supervises it.
@@ -53,20 +94,23 @@ class Context:
         Raises:
             UsageError: a child of that name lives already, or the name is not usable.
         """
-        return self._guardian.spawn(self._cell, cls, name)
+        return self._services.spawn(self._cell, cls, name)
 
     @property
     def children(self) -> tuple[str, ...]:
         """The addresses of the living children."""
-        return self._guardian.children(self._cell)
+        return self._services.children(self._cell)
 
     async def stop(self, ref: object) -> None:
         """Stop a child after its running turn; what waits for it is refused."""
-        await self._guardian.stop_child(self._cell, ref)
+        await self._services.stop_child(self._cell, ref)
 
     def stop_self(self) -> None:
-        """Stop this actor after the running turn. A root actor comes back, new, with its next message."""
-        self._guardian.stop_after_turn(self._cell)
+        """Stop this actor after the running turn.
+
+        A root actor comes back, new, with its next message.
+        """
+        self._services.stop_after_turn(self._cell)
 
     def schedule(
         self,
@@ -81,8 +125,14 @@ class Context:
         """
         if every_s is not None and every_s <= 0:
             raise UsageError(f"every_s must be above 0, got {every_s}")
-        name = getattr(method, "__name__", "")
-        return self._guardian.schedule(self._cell, name, args, every_s if after_s == 0 and every_s else after_s, every_s)
+        owner, name = getattr(method, "__self__", None), getattr(method, "__name__", "")
+        if owner is not self._cell.instance:
+            raise UsageError(
+                f"schedule takes a method of the actor itself, as in self.context.schedule("
+                f"self.tick, every_s=1), not {method!r}"
+            )
+        first_s = every_s if after_s == 0 and every_s else after_s
+        return self._services.schedule(self._cell, name, args, first_s, every_s)
 
     def __repr__(self) -> str:
         return f"<Context {self._cell.address}>"

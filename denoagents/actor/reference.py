@@ -1,7 +1,7 @@
 """Refs as users hold them: a class for each actor type, options, and one-way sends.
 
-Rules: to editors and type checkers a ref is an instance of its actor class; at run time it is a `Ref`
-whose methods make calls. A misspelt name fails at once.
+Rules: to editors and type checkers a ref is an instance of its actor class; at run time it is a
+`Ref` whose methods make calls. A misspelt name fails at once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def tell(
     method: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs
 ) -> Awaitable[None]:
     """Send one way, at once; the await waits only for credit. `method` is one of a ref."""
-    return cast("Awaitable[None]", send_one_way(method, args, kwargs))
+    return send_one_way(method, args, kwargs)
 
 
 def options(ref: T, *, timeout_s: float | None = None, priority: PriorityName | None = None) -> T:
@@ -95,7 +95,7 @@ class Refs:
             self._classes[cls] = made
         return made(self._router, address, self.type_of(cls), 0, -1, chooser)
 
-    def root(self, cls: type, key: str) -> Ref:
+    def root(self, cls: type, key: Any) -> Ref:
         """A ref to the root actor (type of `cls`, key)."""
         if not isinstance(key, str) or not key or key.startswith("~"):
             raise UsageError(
@@ -119,7 +119,7 @@ class Refs:
         return self.ref(known[0] if known else cls, address.text)
 
 
-def _declaration(cls: type) -> ActorType:
+def _declaration(cls: object) -> ActorType:
     declared = cls.__dict__.get("__denoagents_type__") if isinstance(cls, type) else None
     if not isinstance(declared, ActorType):
         raise UsageError(f"{cls!r} is no actor class; derive it from denoagents.Actor")

@@ -2,13 +2,18 @@
 
 Rules:
     A writer is at most its credit ahead of the reader: bytes between processes, items inside one.
-    The reader gives credit back as it takes items. Leaving the loop early, closing or losing the
-    stream object cancels the writer. A writer without credit for `credit_timeout_s` is cancelled.
+    The reader gives credit back as it takes items. A writer without credit for `credit_timeout_s`
+    is cancelled.
+    What a user holds is a `StreamCall`; what the writer holds is its `Reader`. So the writer does
+    not keep the user's object alive: leaving the loop early, closing or losing it cancels the
+    writer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
@@ -17,14 +22,19 @@ from denoagents._native.call import BoundMethod, admit, in_turn, open_stream
 from denoagents._native.envelope import Envelope, ReplyTo
 from denoagents._native.peer import Peer, RemoteReply
 from denoagents._native.router import Destination
-from denoagents.errors import CreditTimeoutError, DenoagentsError, RequestTimeoutError
+from denoagents.errors import (
+    CreditTimeoutError,
+    DenoagentsError,
+    ExpiredError,
+    RequestTimeoutError,
+)
 
 GRANT_BYTES = 64 << 10
 """The reader gives credit back in parts of this size."""
 
 
 class StreamCall(AsyncIterator[Any]):
-    """One streaming ask, iterated once. Whoever lets go of it has left: the writer is cancelled."""
+    """One streaming ask: sent at the first item asked for, iterated once."""
 
     __slots__ = ("__weakref__", "_reader")
 
@@ -35,17 +45,17 @@ class StreamCall(AsyncIterator[Any]):
         return self
 
     async def __anext__(self) -> Any:
-        return await self._reader.next()
+        return await self._reader.take()
 
     async def aclose(self) -> None:
         """Stop reading; the writer is cancelled."""
         self._reader.leave()
 
     def __del__(self) -> None:
-        self._reader.leave()
+        self._reader.lost()
 
     def __repr__(self) -> str:
-        return repr(self._reader)
+        return f"<StreamCall {self._reader.name}>"
 
 
 class Reader(ReplyTo):
@@ -55,44 +65,70 @@ class Reader(ReplyTo):
         self._target, self._args, self._kwargs = target, args, kwargs
         self._router = target.router
         self._ready: deque[tuple[int, Any]] = deque()
-        self._is_sent = self._is_over = False
+        self._is_sent = False
+        self.is_over = False
         self._error: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._owed = 0
         self._writer: asyncio.Future[None] | None = None
+        self._owed = 0
         self._member: Any = None
+        self._thread = threading.get_ident()
         self.credit = self._router.directory.stream_items
 
-    async def next(self) -> Any:
-        """The next item; raises `StopAsyncIteration` at the end, and what the generator raised."""
+    @property
+    def name(self) -> str:
+        """Which actor's method it comes from."""
+        return f"{self._target.address}.{self._target.method.name}"
+
+    # --- the reader's side ------------------------------------------------------------------------
+
+    async def take(self) -> Any:
+        """The next item; raises StopAsyncIteration after the last one."""
         if not self._is_sent:
             await self._send()
         while not self._ready:
-            if self._is_over:
+            if self.is_over:
                 error, self._error = self._error, None
-                if error is not None:
-                    raise error
-                raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            except asyncio.CancelledError:
-                self.leave()
-                raise
+                raise StopAsyncIteration if error is None else error
+            if self._waiter is not None:
+                raise RuntimeError(f"{self!r} is being read already")
+            await self._arrival()
         cost, item = self._ready.popleft()
         self._give_back(cost)
-        return item if cost == 1 and not isinstance(item, _Encoded) else self._decode(item)
+        return self._decode(item) if isinstance(item, _Encoded) else item
+
+    async def _arrival(self) -> None:
+        self._waiter = self._router.runtime.loop.create_future()
+        try:
+            await self._waiter
+        except asyncio.CancelledError:
+            self.leave()
+            raise
+        finally:
+            self._waiter = None
 
     async def _send(self) -> None:
         self._is_sent = True
-        target = self._target
-        if self._router.admission is not None and not in_turn():
-            waiter = admit(self._router, target.ref, self)
-            if waiter is not None:
-                await waiter
-        open_stream(self._target, self._args, self._kwargs, self)
-        if not self._is_over:
+        try:
+            await self._admission()
+            open_stream(self._target, self._args, self._kwargs, self)
+        except BaseException:
+            self._finish(None)
+            raise
+        if not self.is_over:
             self._router.directory.add_deadline(self)
+
+    async def _admission(self) -> None:
+        gate = self._router.admission
+        if gate is None or in_turn():
+            return
+        waiter = admit(self._router, self._target.ref, self)
+        if waiter is not None:
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                gate.leave(waiter)
+                raise
 
     def _decode(self, item: _Encoded) -> Any:
         try:
@@ -113,20 +149,35 @@ class Reader(ReplyTo):
             self._writer.set_result(None)
 
     def leave(self) -> None:
-        """Nobody reads any more: cancel the writer."""
-        if self._is_over or not self._is_sent:
-            return
+        """Nobody reads any more: the writer is cancelled."""
+        self._withdraw()
         self._finish(None)
+        self._ready.clear()
+        self._error = None
+
+    def lost(self) -> None:
+        """The reader's object is gone; any thread may say so."""
+        if self.is_over or not self._is_sent:
+            return
+        if threading.get_ident() == self._thread:
+            self.leave()
+        else:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and the writer with it
+                self._router.runtime.loop.call_soon_threadsafe(self.leave)
+
+    def _withdraw(self) -> None:
         place, self.place = self.place, None
+        if self.is_over:
+            return
         if isinstance(place, Envelope):
             self._router.runtime.cancel(place)
         elif isinstance(place, Destination):
             place.withdraw(self)
 
     def _finish(self, error: BaseException | None) -> None:
-        if self._is_over:
+        if self.is_over:
             return
-        self._is_over, self._error = True, error
+        self.is_over, self._error = True, error
         self._router.directory.discard_deadline(self)
         if self._member is not None:
             self._member.finished()
@@ -149,22 +200,23 @@ class Reader(ReplyTo):
 
     def item_payload(self, payload: bytes) -> None:
         """An item came from another process."""
-        if not self._is_over:
+        if not self.is_over:
             self._ready.append((len(payload) + 16, _Encoded(payload)))
             self._wake()
 
     def send_item(self, value: Any) -> int:
         """An item from an actor in this process; the credit that is left."""
-        if self._router.codec:
-            value = _Encoded(self._target.method.encode_result(value))
-        self._ready.append((1, value))
         self.credit -= 1
-        self._wake()
-        return int(self.credit)
+        if not self.is_over:
+            if self._router.codec:
+                value = _Encoded(self._target.method.encode_result(value))
+            self._ready.append((1, value))
+            self._wake()
+        return self.credit
 
     def wait_for_credit(self) -> asyncio.Future[None]:
         """A future that is done when the reader has taken something."""
-        self._writer = asyncio.get_running_loop().create_future()
+        self._writer = self._router.runtime.loop.create_future()
         return self._writer
 
     def end(self) -> None:
@@ -173,17 +225,25 @@ class Reader(ReplyTo):
 
     def reject(self, error: BaseException) -> None:
         """The generator raised, or the request was refused."""
-        local = self._router.directory.local_error
-        self._finish(error if isinstance(error, DenoagentsError) else local(error))
+        if not self.is_over:
+            local = self._router.directory.local_error
+            self._finish(error if isinstance(error, DenoagentsError) else local(error))
 
     def expire(self) -> None:
         """The deadline of the whole stream passed."""
-        if not self._is_over:
-            self.leave()
-            self._error = RequestTimeoutError(f"{self!r} did not end within its deadline")
+        if self.is_over:
+            return
+        place = self.place
+        if isinstance(place, Envelope) and self._router.runtime.expire(place):
+            self._finish(
+                ExpiredError(f"{self.name} was not reached within its deadline; it was not run")
+            )
+        else:
+            self._withdraw()
+            self._finish(RequestTimeoutError(f"{self.name} did not end within its deadline"))
 
     def __repr__(self) -> str:
-        return f"<StreamCall {self._target.address}.{self._target.method.name}>"
+        return f"<Reader {self.name}{' over' if self.is_over else ''}>"
 
 
 class _Encoded:
@@ -213,4 +273,6 @@ async def _wait_for_credit(reply: RemoteReply | Reader, timeout_s: float) -> Non
             while reply.credit <= 0:
                 await reply.wait_for_credit()
     except TimeoutError:
-        raise CreditTimeoutError(f"the reader took nothing for {timeout_s:g} s; the stream was cancelled") from None
+        raise CreditTimeoutError(
+            f"the reader took nothing for {timeout_s:g} s; the stream was cancelled"
+        ) from None

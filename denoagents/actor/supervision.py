@@ -1,8 +1,10 @@
 """What happens to an actor whose method raised: directives, restart intensity and back-off.
 
 Rules:
-    The asker always gets the error; supervision decides what becomes of the actor.
-    `resume` keeps the state, `restart` makes a new instance, `stop` ends the actor. The mailbox outlives a restart.
+    The asker always gets the error; supervision decides what becomes of the actor. A typed error
+    (`DenoagentsError`) that leaves a method is an answer, and no failure of the actor.
+    `resume` keeps the state, `restart` makes a new instance, `stop` ends the actor. The mailbox
+    outlives a restart.
     More than `intensity` restarts within `within_s` seconds stop the actor.
     Source of intensity and period: Erlang/OTP's supervisor; of the back-off: doubling, bounded.
 """
@@ -61,7 +63,8 @@ class RestartWindow:
         earlier = len(self._restarts_ns) - 1
         if not earlier:
             return 0.0
-        return min(rules.backoff_first_s * 2 ** (earlier - 1), rules.backoff_longest_s)
+        doubled_s: float = rules.backoff_first_s * 2 ** (earlier - 1)
+        return min(doubled_s, rules.backoff_longest_s)
 
     def __len__(self) -> int:
         return len(self._restarts_ns)

@@ -11,6 +11,7 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "csrc/deadlines.pyx": {
         "buckets": (f"512 sets; {BY_DEADLINE}", "Deadlines.discard and .due"),
+        "late": (BY_DEADLINE, "Deadlines.discard and .due, at its next look"),
     },
     "csrc/histogram.pyx": {
         "counts": ("a fixed number of buckets", "freed in __dealloc__"),
@@ -44,12 +45,16 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "tables": ("the actor types of the fleet", "nobody: types stay"),
         "types": ("the actor types of this program", "nobody: types stay"),
     },
+    "csrc/ready.pyx": {
+        "high": ("one an actor with work: the living actors", "Ready.pop"),
+        "normal": ("one an actor with work: the living actors", "Ready.pop"),
+        "low": ("one an actor with work: the living actors", "Ready.pop"),
+    },
+    "csrc/runner.pyx": {
+        "spares": ("the most turns that ever ran inside each other", "Runners.take_spare"),
+    },
     "csrc/runtime.pyx": {
         "cells": ("the living actors; idle ones leave after passivate_after_s", "Runtime.remove"),
-        "ready_high": ("one an actor with work: the living actors", "Runtime.serve"),
-        "ready_normal": ("one an actor with work: the living actors", "Runtime.serve"),
-        "ready_low": ("one an actor with work: the living actors", "Runtime.serve"),
-        "spares": ("the most turns that ever waited at once", "Runtime.take_spare"),
     },
     # --- mechanisms -------------------------------------------------------------------------------
     "denoagents/limits/admission.py": {
@@ -67,11 +72,17 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "denoagents/actor/guardian.py": {
         "_space": ("senders in this process that wait for a full mailbox", "Guardian.has_space"),
-        "_stopping": ("actors being stopped", "Guardian, when each has stopped"),
-        "_sweep_at": ("the living actors", "Guardian._sweep"),
-        "dead_letters": ("ActorSettings.dead_letters", "the ring itself"),
+    },
+    "denoagents/actor/dead_letter.py": {
+        "last": ("ActorSettings.dead_letters", "the ring itself"),
+    },
+    "denoagents/actor/lives.py": {
+        "_stopping": ("actors being stopped", "Lives, when each has gone"),
         "leaving": ("actors that are being handed over", "the node's hand-over"),
-        "passivated": ("ActorSettings.passivated_bytes", "Guardian.activate"),
+    },
+    "denoagents/actor/passivation.py": {
+        "_sweep_at": ("the living actors", "Passivation._sweep"),
+        "states": ("ActorSettings.passivated_bytes", "Passivation.forget"),
     },
     "denoagents/actor/reference.py": {
         "_classes": ("the actor types of this program", "nobody: types stay"),

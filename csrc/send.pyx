@@ -1,0 +1,197 @@
+"""How a request leaves: priority, deadline and chain, then into a mailbox here or to a destination.
+
+Rules:
+    `tell` sends at once. Inside a turn, asks inherit priority and deadline of the request that the turn
+    serves, and its chain; a task that outlives its turn runs on nobody's behalf.
+"""
+
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from denoagents._native.cell cimport Cell, Turn
+from denoagents._native.envelope cimport STREAMS, WANTS_REPLY, Envelope, ReplyTo
+from denoagents._native.ref cimport Ref, Target
+from denoagents._native.router cimport ASK, STREAM, TELL, Destination, Router
+
+from denoagents._native.runner import current_turn
+
+from denoagents.errors import ArgumentsError, ExpiredError, NodeStoppedError, PayloadTooLargeError
+
+
+cdef extern from "Python.h":
+    int PyContextVar_Get(object var, PyObject* default_value, PyObject** value) except -1
+
+cdef object CURRENT = current_turn
+
+
+cdef Turn turn_of_context():
+    """The turn on whose behalf the caller runs; a task that outlives its turn runs on nobody's."""
+    cdef PyObject* value = NULL
+    cdef Turn turn
+    PyContextVar_Get(CURRENT, NULL, &value)
+    if value == NULL:
+        return None
+    turn = <Turn> <object> value
+    Py_DECREF(turn)
+    return None if turn is None or turn.coroutine is None else turn
+
+
+def in_turn() -> bool:
+    """Whether the caller runs inside an actor's turn."""
+    return turn_of_context() is not None
+
+
+cdef class Sent:
+    """What `tell` returns when there is nothing to wait for."""
+
+    def __await__(self):
+        return NOTHING_TO_WAIT_FOR
+
+
+cdef class Breath:
+    """What `tell` returns now and then, so that a sender that never waits lets the loop read its sockets."""
+
+    cdef bint taken
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self.taken:
+            raise StopIteration
+        self.taken = True
+
+cdef object NOTHING_TO_WAIT_FOR = iter(())
+cdef int TELLS = 512                     # to other processes, between two rounds of the loop
+cdef Sent SENT = Sent()
+
+
+cdef bint is_kin(str one, str other):
+    """Whether two addresses have the same root actor."""
+    return one.split("/")[:2] == other.split("/")[:2]
+
+
+cdef Destination begin(Target target, Ref ref, tuple args, dict kwargs, ReplyTo reply, uint8_t flags):
+    """Send one request; where it went (the reply may have its outcome already)."""
+    cdef Router router = ref.router
+    cdef Turn turn = turn_of_context()
+    cdef object method = target.method
+    cdef int64_t now = router.runtime.clock.now()
+    cdef int64_t deadline
+    cdef int priority = ref.priority
+    cdef Destination destination
+    cdef Envelope envelope
+    cdef Cell cell
+    cdef uint64_t number
+    router.runtime.check_thread()
+    if router.runtime.stopped:
+        raise NodeStoppedError("this node has stopped")
+    if priority < 0:
+        priority = 1
+        if turn is not None and turn.envelope is not None:
+            priority = turn.envelope.priority
+    deadline = now + (ref.timeout_ns or <int64_t> router.timeouts_ns[priority])
+    if flags:
+        if reply.deadline_ns:
+            deadline = reply.deadline_ns
+        elif turn is not None and turn.envelope is not None and turn.envelope.deadline_ns:
+            deadline = min(deadline, turn.envelope.deadline_ns)
+        if deadline <= now:
+            raise ExpiredError(f"the deadline passed before {ref.address}.{method.name} was asked")
+        reply.deadline_ns = deadline
+    destination = ref.route()
+    if destination is not router.here and turn is not None and turn.cell.slot == ref.slot:
+        if is_kin(turn.cell.address, ref.address):
+            destination = router.here        # a family moves as one: it is still here
+    if destination is router.here:
+        if router.codec:
+            payload, args = method.encode_arguments(args, kwargs), None
+        else:
+            payload = None
+            if kwargs or len(args) != method.parameter_count:
+                args = method.bind(args, kwargs)
+        cell = ref.local()
+        router.books.sent += 1
+        if not flags and cell.full and cell.mailbox.waiting >= router.runtime.mailbox_reserve:
+            router.books.sender_refused += 1
+            raise router.runtime.overloaded(cell)
+        router.books.acknowledged += 1
+        envelope = Envelope.__new__(Envelope)
+        envelope.method, envelope.arguments, envelope.payload = method, args, payload
+        envelope.deadline_ns, envelope.priority, envelope.flags = deadline, priority, flags
+        envelope.reply, envelope.caller = reply, turn if flags else None
+        if reply is not None:
+            reply.place = envelope
+        if flags == WANTS_REPLY:
+            router.runtime.take(cell, envelope, now)
+        else:
+            router.runtime.deliver(cell, envelope)
+        return destination
+    payload = method.encode_arguments(args, kwargs)
+    if len(payload) > router.max_payload:
+        raise PayloadTooLargeError(len(payload), router.max_payload)
+    number = router.next_number()
+    if reply is not None:
+        reply.number = number
+    chain = turn.chain() if flags and turn is not None else None
+    trace = None if turn is None or turn.envelope is None else turn.envelope.trace
+    router.books.sent += 1
+    router.books.retained += 1
+    try:
+        destination.transmit(
+            TELL if not flags else STREAM if flags & STREAMS else ASK,
+            ref.address, method, number, priority, deadline, chain, trace, payload, reply,
+        )
+    except BaseException:
+        router.books.retained -= 1
+        router.books.sender_refused += 1
+        raise
+    return destination
+
+
+def open_stream(Target target not None, tuple args, dict kwargs, ReplyTo reply not None):
+    """Send the request of a stream whose items `reply` takes."""
+    return begin(target, choose(target.ref, reply), args, kwargs, reply, WANTS_REPLY | STREAMS)
+
+
+cpdef object admit(Router router, Ref ref, ReplyTo reply):
+    """Let an external request through the edge: a future to wait for, or None when it may go at once."""
+    cdef int priority = 1 if ref.priority < 0 else ref.priority
+    reply.deadline_ns = router.runtime.clock.now() + (
+        ref.timeout_ns or <int64_t> router.timeouts_ns[priority]
+    )
+    return router.admission.enter(priority, reply.deadline_ns)
+
+
+cdef Ref choose(Ref ref, object request):
+    return ref if ref.chooser is None else <Ref> ref.chooser(ref, request)
+
+
+cpdef object tell(target, args, kwargs):
+    """Send one way; an awaitable that waits only for credit."""
+    cdef Target bound
+    cdef Destination destination
+    cdef Ref ref
+    if not isinstance(target, Target):
+        raise ArgumentsError(f"tell takes a method of a ref and its arguments, got {target!r}; write tell(ref.method, ...)")
+    bound = <Target> target
+    if bound.method.is_stream:
+        raise ArgumentsError(f"{bound.method.name} streams its reply; iterate over it instead of telling it")
+    ref = choose(bound.ref, None)
+    destination = begin(bound, ref, args, kwargs, None, 0)
+    if destination is ref.router.here:
+        if ref.cell is not None and ref.cell.full:
+            return ref.router.directory.space(ref.cell)
+        return SENT
+    waiter = destination.gate(ref.address)
+    if waiter is not None:
+        return waiter
+    ref.router.tells_left -= 1
+    if ref.router.tells_left > 0:
+        return SENT
+    ref.router.tells_left = TELLS
+    return Breath()

@@ -1,0 +1,358 @@
+"""How actors begin, fail and end.
+
+Rules:
+    A root actor that cannot start refuses what waits for it; the next message tries again. A
+    child is restarted by its parent's rules.
+    Children go before their parent, by its end and by its restart; their running turns are
+    cancelled.
+    A new instance comes when the children of the last one are gone and the back-off is over.
+    A typed error (`DenoagentsError`) that leaves a method is an answer, no failure of the actor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+import structlog
+
+from denoagents._native.router import Router
+from denoagents._native.runtime import Cell, CellState, Runtime, Turn
+from denoagents.actor.actor import Actor
+from denoagents.actor.declaration import ActorType
+from denoagents.actor.failure import text_of
+from denoagents.actor.family import Family
+from denoagents.actor.passivation import Passivation
+from denoagents.actor.supervision import ROOT_SUPERVISION, Directive, RestartWindow, Supervision
+from denoagents.errors import ActorStoppedError, DenoagentsError, NodeStoppedError
+
+log = structlog.get_logger("denoagents.actor")
+
+
+class Lives:
+    """The lives of one node's actors; the guardian, which knows the node, derives from it."""
+
+    runtime: Runtime
+    router: Router
+
+    def __init__(self, passivation: Passivation) -> None:
+        self.passivation = passivation
+        self.restarts = 0
+        self.leaving: set[Cell] = set()
+        self._stopping: dict[Cell, list[asyncio.Future[None]]] = {}
+
+    def has_space(self, cell: Cell) -> None:
+        """The mailbox of `cell` takes messages again, or never will."""
+        raise NotImplementedError
+
+    def turn_ended(self, cell: Cell) -> None:
+        """A cell that is being handed over has become idle."""
+        raise NotImplementedError
+
+    def family_of(self, cell: Cell) -> Family:
+        """The family of a cell; made when it is asked for."""
+        if cell.family is None:
+            cell.family = Family()
+        family: Family = cell.family
+        return family
+
+    # --- beginning ------------------------------------------------------------------------
+
+    def activate(self, cell: Cell) -> Coroutine[Any, Any, None] | None:
+        """Make the instance of a cell; its on_start, if it has one of its own."""
+        declared: ActorType = cell.type
+        try:
+            instance: Any = object.__new__(declared.cls)
+            declared.fill_defaults(instance)
+            instance.__dict__["_denoagents_cell"] = cell
+            cell.instance = instance
+            instance.__init__()
+            saved = self.passivation.states.get(cell.address)
+            if saved is not None:
+                for name, value in declared.decode_state(saved).items():
+                    setattr(instance, name, value)
+        except Exception as error:
+            self._failed_to_start(cell, error)
+            return None
+        if type(instance).on_start is Actor.on_start:
+            self._started(cell)
+            return None
+        started: Coroutine[Any, Any, None] = instance.on_start()
+        return started
+
+    def _started(self, cell: Cell) -> None:
+        if self.passivation.states:
+            self.passivation.forget(cell.address)
+
+    def _failed_to_start(self, cell: Cell, error: BaseException) -> None:
+        log.warning(
+            "actor failed to start", actor=cell.address, error=text_of(error), exc_info=error
+        )
+        if cell.family is not None and cell.family.parent is not None:
+            self._restart(cell, error)
+            return
+        refusal = ActorStoppedError(f"{cell.address} could not start: {text_of(error)}")
+        refusal.__cause__ = error
+        self.runtime.discard(cell, refusal)
+        self._reset(cell)
+        self.runtime.loop.call_soon(self._resume, cell)
+
+    def _reset(self, cell: Cell) -> None:
+        """Give up the instance, and what belongs to its life."""
+        cell.instance, cell.state, cell.held = None, CellState.NEW, True
+        family = cell.family
+        if family is not None:
+            family.cancel_timers()
+            family.is_resetting = True
+            for child in tuple(family.children.values()):
+                reason = f"{child.address} was stopped: its parent is made anew"
+                self._stop_now(child, ActorStoppedError(reason))
+
+    def _resume(self, cell: Cell) -> None:
+        """Let a cell that was held here go on, if nothing else is in its way."""
+        family = cell.family
+        if family is not None and family.is_resetting:
+            if family.children or family.backoff is not None:
+                return
+            family.is_resetting = False
+        if cell.state >= CellState.STOPPING or cell in self.leaving or not self._is_active(cell):
+            return
+        if (
+            cell.state == CellState.NEW
+            and cell.is_idle
+            and (family is None or family.parent is None)
+        ):
+            self.runtime.remove(cell)  # nothing but an address; the next message makes it again
+        else:
+            self.runtime.unhold(cell)
+
+    def _is_active(self, cell: Cell) -> bool:
+        """Whether turns may start in the slot of `cell`, as far as hand-over is concerned."""
+        table = self.router.tables.get(cell.address.partition("/")[0])
+        return table is None or "/~" in cell.address or bool(table.active[cell.slot])
+
+    def hook_done(self, cell: Cell, hook: str, error: BaseException | None) -> None:
+        """A hook's turn is over."""
+        if error is not None and hook != "on_start":
+            log.warning(
+                "hook raised", actor=cell.address, hook=hook, error=text_of(error), exc_info=error
+            )
+        if hook == "on_start":
+            self._start_over(cell, error)
+        elif hook == "on_failure":
+            failure, cell.family.failure = cell.family.failure, None
+            self._apply(cell, *failure)
+        elif hook == "on_passivate":
+            self.passivation.store_away(cell)
+        elif hook == "on_stop":
+            self._gone(cell)
+        self.ended_turn(cell)
+
+    def _start_over(self, cell: Cell, error: BaseException | None) -> None:
+        if error is None:
+            self._started(cell)
+            if cell.state == CellState.STARTING:
+                cell.state = CellState.READY
+        elif cell.state == CellState.STARTING:
+            self._failed_to_start(cell, error)
+        else:
+            cell.instance = None  # it was stopped before it had started: no on_stop
+
+    # --- failure ------------------------------------------------------------------------------
+
+    def failed(self, cell: Cell, turn: Turn, error: BaseException, is_tell: bool) -> None:
+        """A method raised: decide what becomes of the actor."""
+        words = {"actor": cell.address, "method": turn.label, "error": text_of(error)}
+        if isinstance(error, DenoagentsError) or cell.state >= CellState.STOPPING:
+            if is_tell:
+                log.warning("method raised, nobody waits for it", **words)
+            return
+        directive = self._decide(cell, error)
+        if is_tell:
+            log.warning(
+                "method raised, nobody waits for it", **words, directive=directive, exc_info=error
+            )
+        else:
+            log.info("method raised", **words, directive=directive)
+        if directive == "resume":
+            return
+        if type(cell.instance).on_failure is not Actor.on_failure:
+            self.family_of(cell).failure = directive, error
+            cell.held = True
+            self.runtime.run_hook(cell, cell.instance.on_failure(error), "on_failure")
+        else:
+            self._apply(cell, directive, error)
+
+    def _supervision(self, cell: Cell) -> Supervision:
+        family = cell.family
+        if family is None or family.parent is None:
+            return ROOT_SUPERVISION
+        rules: Supervision = family.parent.type.cls.supervision
+        return rules
+
+    def _decide(self, cell: Cell, error: BaseException) -> Directive:
+        try:
+            directive = self._supervision(cell).decide(error)
+        except Exception as fault:
+            log.exception(
+                "the decider raised; the actor is restarted", actor=cell.address, exc_info=fault
+            )
+            return "restart"
+        if directive not in {"resume", "restart", "stop"}:
+            log.error(
+                "the decider gave no directive; the actor is restarted",
+                actor=cell.address,
+                got=repr(directive),
+            )
+            return "restart"
+        return directive
+
+    def _apply(self, cell: Cell, directive: Directive, error: BaseException) -> None:
+        if directive == "stop" or cell.state >= CellState.STOPPING:
+            self._end(cell, ActorStoppedError(f"{cell.address} was stopped after {text_of(error)}"))
+        else:
+            self._restart(cell, error)
+
+    def _restart(self, cell: Cell, error: BaseException) -> None:
+        family, rules = self.family_of(cell), self._supervision(cell)
+        family.window = family.window or RestartWindow(rules)
+        wait_s = family.window.restart(self.runtime.clock.now_ns())
+        if wait_s is None:
+            log.warning(
+                "too many restarts",
+                actor=cell.address,
+                limit=rules.intensity,
+                within_s=rules.within_s,
+            )
+            reason = (
+                f"{cell.address} was restarted more than {rules.intensity} times in "
+                f"{rules.within_s:g} s; the last error was {text_of(error)}"
+            )
+            self._end(cell, ActorStoppedError(reason))
+            return
+        self.restarts += 1
+        self._reset(cell)
+        family.backoff = self.runtime.loop.call_later(wait_s, self._backoff_over, cell)
+
+    def _backoff_over(self, cell: Cell) -> None:
+        cell.family.backoff = None
+        self._resume(cell)
+
+    # --- ends ---------------------------------------------------------------------------------
+
+    async def stop(self, cell: Cell) -> None:
+        """Stop an actor after its running turn; returns when it is gone."""
+        if cell.state == CellState.STOPPED:
+            return
+        waiter = self._end_of(cell)
+        self.stop_after_turn(cell)
+        await waiter
+
+    async def end_all(self, within_s: float) -> None:
+        """Stop every actor, for the end of the node: turns are cancelled, then on_stop is called.
+
+        Returns when all have gone, or after `within_s`.
+        """
+        reason = NodeStoppedError("the node has stopped")
+        ending = [
+            cell
+            for cell in tuple(self.runtime.cells.values())
+            if cell.turn is not None or cell.family is not None or _has_farewell(cell)
+        ]
+        waiters = [self._end_of(cell) for cell in ending]
+        for cell in ending:
+            if cell.family is None or cell.family.parent is None:
+                self._stop_now(cell, reason)
+        if waiters:
+            await asyncio.wait(waiters, timeout=within_s)
+
+    def _end_of(self, cell: Cell) -> asyncio.Future[None]:
+        waiter: asyncio.Future[None] = self.runtime.loop.create_future()
+        self._stopping.setdefault(cell, []).append(waiter)
+        return waiter
+
+    def stop_after_turn(self, cell: Cell) -> None:
+        """Stop `cell` as soon as it is idle."""
+        if cell.turn is None:
+            self._end(cell, ActorStoppedError(f"{cell.address} has stopped"))
+        elif cell.state < CellState.STOPPING:
+            cell.state = CellState.STOPPING
+
+    def _stop_now(self, cell: Cell, reason: DenoagentsError) -> None:
+        """Stop `cell`, and cancel its running turn."""
+        if cell.turn is None:
+            self._end(cell, reason)
+        elif cell.state < CellState.STOPPING:
+            cell.state = CellState.STOPPING
+            self.runtime.discard(cell, reason)
+            self.runtime.cancel_turn(cell.turn)
+
+    def ended_turn(self, cell: Cell) -> None:
+        """A turn of a stopping or leaving actor is over."""
+        if cell.turn is not None:
+            return
+        if cell.state == CellState.STOPPING:
+            self.runtime.loop.call_soon(
+                self._end, cell, ActorStoppedError(f"{cell.address} has stopped")
+            )
+        if cell in self.leaving:
+            self.turn_ended(cell)
+
+    def _end(self, cell: Cell, reason: DenoagentsError) -> None:
+        family = cell.family
+        if (
+            cell.state == CellState.STOPPED
+            or cell.turn is not None
+            or (family is not None and family.is_ending)
+        ):
+            return
+        cell.state = CellState.STOPPING
+        self.runtime.discard(cell, reason)
+        if family is not None:
+            family.is_ending = True
+            family.cancel_timers()
+            for child in tuple(family.children.values()):
+                self._stop_now(child, ActorStoppedError(f"{child.address} stopped with its parent"))
+            if family.children:
+                return
+        self._farewell(cell)
+
+    def _farewell(self, cell: Cell) -> None:
+        if cell.state != CellState.STOPPING or cell.turn is not None:
+            return
+        if _has_farewell(cell):
+            self.runtime.run_hook(cell, cell.instance.on_stop(), "on_stop")
+        else:
+            self._gone(cell)
+
+    def _gone(self, cell: Cell) -> None:
+        cell.instance = None
+        self.runtime.remove(cell)
+        self.leaving.discard(cell)
+        wake(self._stopping.pop(cell, ()))
+        self.has_space(cell)
+        if cell.family is not None and cell.family.parent is not None:
+            self._child_gone(cell.family.parent, cell)
+
+    def _child_gone(self, parent: Cell, child: Cell) -> None:
+        family: Family = parent.family
+        for name in [name for name, one in family.children.items() if one is child]:
+            del family.children[name]
+        if family.children:
+            return
+        if family.is_ending:
+            self._farewell(parent)
+        elif family.is_resetting:
+            self._resume(parent)
+
+
+def _has_farewell(cell: Cell) -> bool:
+    return cell.instance is not None and type(cell.instance).on_stop is not Actor.on_stop
+
+
+def wake(waiters: Iterable[asyncio.Future[None]]) -> None:
+    """Let everyone go on."""
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
