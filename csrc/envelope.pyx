@@ -3,6 +3,8 @@
 cimport cython
 from libc.stdint cimport int64_t, uint8_t
 
+from denoagents.errors import ProtocolError
+
 
 cdef class ReplyTo:
     cpdef object resolve(self, object value):
@@ -15,7 +17,7 @@ cdef class ReplyTo:
 
     cpdef object resolve_payload(self, object payload):
         """The method returned; `payload` is its encoded value."""
-        raise NotImplementedError
+        misfit(self, "a value for a stream")
 
     cpdef object expire(self):
         """The deadline passed."""
@@ -23,11 +25,18 @@ cdef class ReplyTo:
 
     cpdef object item_payload(self, object payload):
         """The next item of a stream."""
-        raise NotImplementedError
+        misfit(self, "an item for a call that wants one value")
 
     cpdef object end(self):
         """The stream ended well."""
-        raise NotImplementedError
+        misfit(self, "the end of a stream for a call that wants one value")
+
+
+cdef object misfit(ReplyTo reply, str what):
+    """The other process answers what was not asked: the asker is told, and the link ends."""
+    error = ProtocolError(f"the answer is {what}")
+    reply.reject(error)
+    raise error
 
 
 @cython.freelist(512)
