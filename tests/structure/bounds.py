@@ -40,6 +40,8 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "csrc/router.pyx": {
         "dirty": ("the peers with something to send", "Router.flush, each tick"),
+        "leaving": ("4096 slots", "SlotTable.set_leaving"),
+        "waiters": ("one a turn or task that tells; each ends with it", "Parking.replay"),
         "entries": ("ActorSettings.park_limit over all parkings", "Parking.replay and .withdraw"),
         "pinned": (f"{MEMBERS} that host pools", "the node, with each version"),
         "tables": ("the actor types of the fleet", "nobody: types stay"),

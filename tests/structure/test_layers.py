@@ -49,7 +49,7 @@ ROOMS = {
     "node": (4, "wires the cores into one running process"),
     "agent": (5, "an actor with a model, instructions, tools and a conversation"),
     "broker": (5, "the control plane: admits, places, watches; never on the message path"),
-    "testing": (5, "the kit that users and we test with: simulator, memory network"),
+    "testing": (6, "the kit that users and we test with: a whole fleet, simulated"),
     "gateway": (6, "the fleet behind HTTP"),
     "loadtest": (6, "workloads, and the one open-loop runner that measures them"),
     "config": (7, "the plan's keys, mapped to every room's settings"),
