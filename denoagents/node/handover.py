@@ -75,7 +75,7 @@ class Handover:
 
     def __init__(self, guardian: Guardian, router: Router) -> None:
         self._guardian, self._router = guardian, router
-        self._shipped: dict[str, int] = {}
+        self._before: dict[str, set[Envelope]] = {}
 
     def roots_in(self, slots: set[int]) -> list[str]:
         """Addresses of the root actors in `slots` that have anything to move."""
@@ -204,13 +204,14 @@ class Handover:
             self._restore(cell, packed)
         else:  # behind what came with the actor, or was relayed before
             for one, envelopes in kept:
-                earlier = self._shipped.get(one.address, 0)
-                self._put_back(one, envelopes[:earlier])
-                del envelopes[:earlier]
+                before = self._before.get(one.address, set())
+                self._put_back(one, [envelope for envelope in envelopes if envelope in before])
+                envelopes[:] = [envelope for envelope in envelopes if envelope not in before]
         for data in ship.waiting:
             message = _decode_message(data)
-            self._shipped[message.address] = self._shipped.get(message.address, 0) + 1
-            self._deliver(message, peer)
+            envelope = self._deliver(message, peer)
+            if envelope is not None:
+                self._before.setdefault(message.address, set()).add(envelope)
         for one, envelopes in kept:
             self._put_back(one, envelopes)
 
@@ -223,7 +224,15 @@ class Handover:
     def started(self, cells: Iterable[Cell]) -> None:
         """These actors run: nothing more comes before what they have."""
         for cell in cells:
-            self._shipped.pop(cell.address, None)
+            self._before.pop(cell.address, None)
+
+    def returned(self, root: str) -> None:
+        """The slot of an actor that stayed comes back: what waits was before what others kept."""
+        for cell in self.family_of(root):
+            if cell.address not in self._before:
+                envelopes = self._router.runtime.take_waiting(cell)
+                self._put_back(cell, envelopes)
+                self._before[cell.address] = set(envelopes)
 
     def _restore(self, cell: Cell, packed: PackedActor) -> None:
         if packed.state:
@@ -246,7 +255,7 @@ class Handover:
             self._router.runtime.cells[child.address] = made
             self._restore(made, child.packed)
 
-    def _deliver(self, message: PackedMessage, peer: Peer) -> None:
+    def _deliver(self, message: PackedMessage, peer: Peer) -> Envelope | None:
         runtime = self._router.runtime
         deadline_ns = message.left_ns and runtime.clock.now_ns() + message.left_ns
         chain = None if message.chain is None else tuple(tuple(link) for link in message.chain)
@@ -267,8 +276,9 @@ class Handover:
             runtime.books.accepted += 1
             runtime.books.dead_lettered += 1
             self._guardian.dead_letter(message.address, message.method, str(error))
-            return
+            return None
         runtime.post(cell, envelope)
+        return envelope
 
 
 def root_of(address: str) -> str:

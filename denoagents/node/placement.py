@@ -63,7 +63,7 @@ class Placement:
         }
         self._groups: dict[str, SlotTable] = {}
         self._holds: list[Parking] = []
-        self._staying: set[str] = set()
+        self._staying: dict[str, None] = {}
 
     def table(self, group: str) -> SlotTable:
         """The slots of a group; all wait until a version says more."""
@@ -83,8 +83,18 @@ class Placement:
                 for type_name in group.types:
                     self._router.tables[type_name] = self.table(name)
         self.carry_out(self.view.on_version(record))
+        self._note_returned()
         self._pin(record)
         self._replay([self._router.unplaced])
+
+    def _note_returned(self) -> None:
+        """Actors that stayed although their slot went, and whose slot is coming back."""
+        for root in self._staying:
+            group = self.view.group_of(root.partition("/")[0]) or ""
+            if self.view.owner_of(group, self._router.slot_at(root)) == self.view.me:
+                self.handover.returned(root)
+            else:
+                self.handover.started(self.handover.family_of(root))
 
     def on_settled(self, version: int) -> None:
         """Every member has acknowledged `version`."""
@@ -102,7 +112,7 @@ class Placement:
 
     def _maybe_ended(self, root: str) -> None:
         if root in self._staying and not self.handover.is_busy(root):
-            self._staying.discard(root)
+            del self._staying[root]
             self.carry_out(self.view.turn_ended(root))
 
     # --- instructions ---------------------------------------------------------------------------
@@ -177,7 +187,7 @@ class Placement:
             for root in self.handover.roots_in(set(ship.slots)):
                 if self.handover.is_busy(root):
                     running.append((self._router.slot_at(root), root))
-                    self._staying.add(root)
+                    self._staying[root] = None
                     self._guardian.leaving.update(self.handover.family_of(root))
                 else:
                     is_whole = not self.view.is_elsewhere(root)

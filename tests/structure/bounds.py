@@ -180,7 +180,7 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "_staying": ("actors with a turn that runs through a hand-over", "Placement.turn_ended"),
     },
     "denoagents/node/handover.py": {
-        "_shipped": ("the actors that arrived and do not run yet", "Handover.started"),
+        "_before": ("the actors that arrived and do not run yet", "Handover.started"),
     },
     "denoagents/node/pools.py": {
         "_pools": ("the pools that this program names", "nobody: pools stay"),
