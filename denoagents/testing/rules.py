@@ -142,7 +142,7 @@ class Rules:
         assert self._fleet.broker is not None
         fleet = self._fleet.broker.fleet
         if not fleet.is_settled:
-            yield f"version {fleet.version} waits for {fleet.unacknowledged()}"
+            yield f"version {fleet.version} waits for {[one.name for one in fleet.unacknowledged()]}"
         for name, group in fleet.groups.items():
             if not group.is_handed_over or group.lingering:
                 yield f"group {name} is not handed over: {group.lingering}"
