@@ -334,8 +334,8 @@ class Broker:
         self._send((to,), message)
 
     def _note(self, note: orders.Note) -> None:
-        write = log.debug if note.facts.get("role") == "client" else log.info
-        write("broker.event", what=note.event, **note.facts)
+        if note.facts.get("role") != "client":  # every command of the command line is one
+            log.info("broker.event", what=note.event, **note.facts)
         at_s = round((self.now_ns() - self._started_ns) / 1e9, 3)
         self._events.append({"at_s": at_s, "event": note.event, **note.facts})
         if self._mesh is not None and note.event == "version":

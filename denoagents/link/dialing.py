@@ -221,8 +221,8 @@ class Dialing:
         refused = handshake.decode(Refused, packet.body)
         error = handshake.error_of(refused)
         reason = "other incarnation" if refused.code == "incarnation" else refused.reason
-        note = _log.debug if refused.reason == "left" else _log.warning
-        note("link.refused", endpoint=self._endpoint, code=refused.code, reason=reason)
+        if refused.reason != "left":  # this node's own goodbye, come back
+            _log.warning("link.refused", endpoint=self._endpoint, code=refused.code, reason=reason)
         self._link.finish(reason, error)
 
     # --- what the link says ---------------------------------------------------------------
