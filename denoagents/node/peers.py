@@ -49,6 +49,7 @@ class Peers:
         self.is_closing = False
         self._endpoints: dict[Peer, str] = {}
         self._dialed_ns: dict[Peer, int] = {}
+        self._broker: Peer | None = None
 
     # --- going out ----------------------------------------------------------------------------
 
@@ -75,12 +76,13 @@ class Peers:
         self._attach(peer, link)
 
     def _dial_again(self, peer: Peer) -> None:
-        if peer.link is None and peer.held is not None and len(peer.held):
+        has_work = peer is self._broker or (peer.held is not None and len(peer.held))
+        if peer.link is None and has_work:
             self.dial(peer)
 
     def connect(self, endpoint: str, name: str) -> Peer:
-        """A peer that is dialed at once (the broker)."""
-        peer = Peer(self._router, None, name)
+        """A peer that is dialed at once, and again whenever its link is over (the broker)."""
+        peer = self._broker = Peer(self._router, None, name)
         self._endpoints[peer] = endpoint
         self._attach(peer, self.mesh.dial(endpoint, name=name))
         return peer
