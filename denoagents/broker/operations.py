@@ -25,7 +25,6 @@ from denoagents.cluster.member import Member
 from denoagents.cluster.orders import Order
 from denoagents.errors import NotFoundError, StoreError, UsageError, nearest
 
-STRATEGIES = ("round_robin", "least_connections", "weighted")
 MAX_WEIGHT = 1000
 
 Body = dict[str, Any]
@@ -274,16 +273,9 @@ def _text(body: Mapping[str, Any], key: str) -> str:
 def _pool_value(key: str, value: Any) -> Any:
     if value is None:
         return None
-    if key == "strategy":
-        if value not in STRATEGIES:
-            raise UsageError(
-                f"strategy must be one of {', '.join(STRATEGIES)}, got {value!r}."
-                f"{nearest(str(value), STRATEGIES)}"
-            )
-        return value
     word, _, worker = key.partition(".")
     if word != "weight" or not worker:
-        raise UsageError(f"a pool has weight.WORKER and strategy, not {key!r}")
+        raise UsageError(f"a pool has weight.WORKER, not {key!r}; its strategy is in the code")
     return _weight(key, value, least=0)
 
 

@@ -25,7 +25,6 @@ def command(invocation: Invocation, *, path: str, values: tuple[str, ...]) -> No
 
     \b
     denoagents set pool/summaries weight.app-1=3
-    denoagents set pool/summaries strategy=least_connections
     denoagents set worker/app-2 weight=2
     An empty value takes the setting back: weight.app-1=
     """

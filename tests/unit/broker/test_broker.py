@@ -147,7 +147,7 @@ async def test_get_and_describe_show_nodes_groups_types_and_actors(stage):
         ("drain", {"name": "x"}, "not_found", "no node 'x'"),
         ("set", {"path": "pool/p", "values": {}}, "usage", "needs values"),
         ("set", {"path": "pool/p", "values": {"weight.w": -1}}, "usage", "from 0 to 1000"),
-        ("set", {"path": "pool/p", "values": {"strategy": "random"}}, "usage", "round_robin"),
+        ("set", {"path": "pool/p", "values": {"strategy": "weighted"}}, "usage", "in the code"),
         ("set", {"path": "worker/c", "values": {"weight": 2}}, "usage", "not a worker"),
         ("set", {"path": "x", "values": {"a": 1}}, "usage", "cannot be set"),
         ("reaped", {"incarnation": "1"}, "usage", "needs the incarnation"),
@@ -167,7 +167,7 @@ def test_a_wrong_request_is_answered_with_what_is_wrong(verb, body, code, said):
 @staged
 async def test_set_publishes_the_weights_of_a_pool(stage):
     _, client = await pair(stage)
-    values = {"weight.w": 3, "strategy": "weighted"}
+    values = {"weight.w": 3, "weight.v": 0}
     answer = await client.operate("set", path="pool/p", values=values)
     assert answer.body == {"path": "pool/p", "values": values}
     assert client.all(m.Published)[-1].record.settings == {"pool/p": values}
