@@ -113,6 +113,9 @@ class LocalFleet:
             await _first_of(stop.first(), watching=running)
             if broker.done() or any(end.result().never_can for end in ends if end.done()):
                 break
+        else:
+            if not stop.asked:
+                log.warning("no worker is left", now="ends")
         return await self._drain_workers(stop)
 
     async def _drain_workers(self, stop: StopSignal) -> int:
@@ -157,7 +160,11 @@ class LocalFleet:
             self._joined[child.name].clear()
         if ended.incarnation and child in self._workers:
             self._begin(self._tell_reaped(ended.incarnation))
-        if not ended.was_asked and not child.is_stopping:
+        if child.is_stopping:
+            return
+        if ended.was_asked:
+            log.info("child ended", child=child.name, reason="drained")
+        else:
             will = "stays down" if ended.never_can else "starts again"
             log.warning("child ended", child=child.name, reason=ended.reason, now=will)
 
