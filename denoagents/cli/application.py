@@ -52,8 +52,17 @@ def group_name(spec: str) -> str:
     return parts[-2] if plain else parts[-1]
 
 
+def require_file(spec: str) -> None:
+    """An `AppError` if APP means a file that is not there; nothing is loaded."""
+    path = Path(spec)
+    if is_file(spec) and not path.is_file():
+        known = [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise AppError(f"there is no file {path}.{nearest(str(path), known)}")
+
+
 def load_application(spec: str) -> Application:
     """Import the app and find its actor classes; every failure is an `AppError` with the place."""
+    require_file(spec)
     module = _import(spec)
     types = actor_types(module)
     if not types:
@@ -95,9 +104,6 @@ def _import(spec: str) -> ModuleType:
 
 
 def _import_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        known = [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise AppError(f"there is no file {path}.{nearest(str(path), known)}")
     name = path.stem
     if not name.isidentifier():
         raise AppError(f"{path} cannot be imported: {name!r} is not a Python name; rename the file")

@@ -49,6 +49,9 @@ def command(  # noqa: PLR0913 - one a flag
     from denoagents.cli.log_output import configure_for
 
     configure_for(invocation.config, node="up")
+    from denoagents.cli.application import require_file
+
+    require_file(app)  # before a broker is started for nothing
     from denoagents.cli.local_fleet import FleetPlan, LocalFleet
 
     plan = FleetPlan(
