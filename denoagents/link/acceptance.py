@@ -254,6 +254,8 @@ class Acceptance:
                 self._detach(link)
             elif link.state != "up" and quiet_s > settings.session_expiry_s:
                 link.finish("expired")
+            elif link.session.retained:
+                link.say(PacketKind.PING)  # what was lost is missed by the dialer now
 
     def close(self, linger_ms: int) -> None:
         wire, self._wire = self._wire, None

@@ -258,8 +258,8 @@ class Dialing:
             self.again()
         elif self._is_idle(tick_s) and self._around.events.may_rest(link):
             link.say(PacketKind.PING, REST | ACK_NOW)
-        elif link.quiet_ticks > keep_ticks / 4:
-            link.say(PacketKind.PING, ACK_NOW)
+        elif link.quiet_ticks > keep_ticks / 4 or link.session.retained:
+            link.say(PacketKind.PING, ACK_NOW)  # what was lost is missed by the peer now
 
     def _is_idle(self, tick_s: float) -> bool:
         idle_s = self._around.settings.idle_close_s
