@@ -36,7 +36,10 @@ class Seen:
 class Rules:
     """Judges one simulation."""
 
-    def __init__(self, fleet: SimulatedFleet, journal: Journal, keys: list[str]) -> None:
+    def __init__(
+        self, fleet: SimulatedFleet, journal: Journal, keys: list[str], *, is_gentle: bool
+    ) -> None:
+        self.is_gentle = is_gentle
         self._fleet, self._journal = fleet, journal
         self._slots = {f"Tally/{key}": Address("Tally", key).slot for key in keys}
         self.versions: list[Seen] = []
@@ -105,9 +108,20 @@ class Rules:
         self._journal.trace(f"version {record.version}: {names}")
         for incarnation in record.over:
             if self._over.setdefault(incarnation, record.version) == record.version:
-                one = self._node(incarnation)
-                if one is not None and one.end != "left" and not one.is_leaving:
-                    self.evictions += 1
+                self._note_over(incarnation)
+
+    def _note_over(self, incarnation: int) -> None:
+        """An incarnation left, or was evicted: then its losses are excused."""
+        one, broker = self._node(incarnation), self._fleet.broker
+        assert broker is not None
+        reason = broker.fleet._departed._reasons.get(incarnation, "")  # noqa: SLF001 - the oracle looks inside
+        if one is not None and reason not in {"closed", "it left"}:
+            self.evictions += 1
+            self._journal.trace(f"{one} is evicted: {reason}")
+            if self.is_gentle and one.end != "left":  # whose goodbye may have been lost
+                self._journal.violated(f"nobody was silent for long, but {one} is evicted: {reason}")
+            if not one.end:
+                one.end, one.ended_ns = "evicted", self._fleet.scheduler.now_ns
 
     def _node(self, incarnation: int) -> SimulatedNode | None:
         if incarnation not in self._known:

@@ -79,11 +79,12 @@ class Simulation:
         self.keys = [f"a{number:02}" for number in range(chance.choice([3, 8, 20]))]
         self.pace_s = chance.choice([0.01, 0.03, 0.1])
         self.journal = Journal(self.fleet.scheduler)
-        self.rules = Rules(self.fleet, self.journal, self.keys)
+        self.rules = Rules(self.fleet, self.journal, self.keys, is_gentle=self.is_gentle)
         self.faults = Faults(self.fleet, [Tally], seed, is_gentle=self.is_gentle)
         self.fleet.on_start = self._give_voices
         self._voices: list[Voice] = []
-        self._is_told = is_told
+        self._is_told, self._told = is_told, 0
+        self._is_ending = self._is_asking = False
         if is_told:
             self.journal.listen = self._tell
 
@@ -134,6 +135,7 @@ class Simulation:
             self.rules.watch_owners()
 
     def _end(self) -> None:
+        self._is_ending = True
         for voice in self._voices:
             voice.is_silent = True
         self.faults.end()
@@ -167,8 +169,6 @@ class Simulation:
             clients[-1].process.start(self._ask_for_reports(clients[-1], missing, reports))
         return ", ".join(missing)
 
-    _is_asking = False
-
     async def _ask_for_reports(
         self, client: SimulatedNode, keys: list[str], reports: dict[str, tuple[int, int]]
     ) -> None:
@@ -182,7 +182,7 @@ class Simulation:
 
     def _give_voices(self, one: SimulatedNode) -> None:
         seen = one.process.loop.notes = Witness(self.journal, one)
-        if one.name == "witness":
+        if self._is_ending:
             return
         for number in range(1 if one.is_worker else 2):
             chance = Random(f"voice {self.seed} {one} {number}")
@@ -216,8 +216,6 @@ class Simulation:
             self._told += 1
             print(f"{at_s:12.6f} === {deed}")  # noqa: T201 - the story is what was asked for
         print(f"{self.fleet.scheduler.elapsed_s:12.6f} {what}")  # noqa: T201
-
-    _told = 0
 
     @contextlib.contextmanager
     def _logs(self) -> Iterator[None]:
