@@ -260,7 +260,10 @@ cdef class Peer(Outbox):
         cdef RemoteReply reply = None
         cdef object chain = None, trace = None, payload, method
         cdef str address, method_name
-        if not 1 <= target <= <uint64_t> names or not 1 <= method_number <= <uint64_t> names or bits & 3 == 3 or bits & 128:
+        if (
+            not 1 <= target <= <uint64_t> names or not 1 <= method_number <= <uint64_t> names
+            or bits & 3 == 3 or bits & 128
+        ):
             raise ProtocolError(f"a request names {target}.{method_number} of {names} defined names, bits {bits}")
         if bits & 4:
             deadline = <int64_t> (cursor.u64() & 0x7FFFFFFFFFFFFFFF) + shift

@@ -177,7 +177,9 @@ cpdef object tell(target, args, kwargs):
     cdef Destination destination
     cdef Ref ref
     if not isinstance(target, Target):
-        raise ArgumentsError(f"tell takes a method of a ref and its arguments, got {target!r}; write tell(ref.method, ...)")
+        raise ArgumentsError(
+            f"tell takes a method of a ref and its arguments, got {target!r}; write tell(ref.method, ...)"
+        )
     bound = <Target> target
     if bound.method.is_stream:
         raise ArgumentsError(f"{bound.method.name} streams its reply; iterate over it instead of telling it")

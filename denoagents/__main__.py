@@ -1,6 +1,6 @@
 """`python -m denoagents` is the command line."""
 
-from denoagents.cli.__main__ import main
+from denoagents.cli.command_line import main
 
 if __name__ == "__main__":
     main()

@@ -1,9 +1,10 @@
 """Every error of denoagents: whose fault it was, and what can be done.
 
 Rules:
-    A class has a stable `code`, by which it crosses processes; the receiving side raises the same class.
+    A class has a stable `code`, by which it crosses processes; the other side raises that class.
     A class takes the facts as arguments and builds its own sentence: value, rule, remedy.
-    `RejectedError` and its kin mean "certainly not run"; `OutcomeUnknownError` and timeouts mean "may have run".
+    `RejectedError` and its kin mean "certainly not run"; `OutcomeUnknownError` and timeouts mean
+    "may have run".
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ class PayloadTooLargeError(UsageError):
 
     code = "payload_too_large"
 
-    def __init__(self, size_bytes: int = 0, limit_bytes: int = 0, key: str = "link.max_payload") -> None:
+    def __init__(
+        self, size_bytes: int = 0, limit_bytes: int = 0, key: str = "link.max_payload"
+    ) -> None:
         self.size_bytes, self.limit_bytes, self.key = size_bytes, limit_bytes, key
         super().__init__(
             f"the payload has {size_bytes} bytes, the limit is {limit_bytes}; "
@@ -142,7 +145,7 @@ class RejectedError(DenoagentsError):
     code = "rejected"
 
 
-class Overloaded(RejectedError):  # noqa: N818 - a flow signal, not a fault
+class Overloaded(RejectedError):  # a flow signal, not a fault
     """A bound was reached; `retry_after_s` says when trying again makes sense."""
 
     code = "overloaded"
@@ -215,7 +218,7 @@ class LinkError(DenoagentsError):
     code = "link"
 
 
-class LinkLost(LinkError):  # noqa: N818 - a flow signal, not a fault
+class LinkLost(LinkError):  # a flow signal, not a fault
     """The link ended and will not come back: the other process is over."""
 
     code = "link_lost"
