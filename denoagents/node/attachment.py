@@ -15,7 +15,7 @@ from denoagents._native.runtime import Cell
 from denoagents.actor.guardian import Guardian
 from denoagents.cluster import messages
 from denoagents.cluster.view import View
-from denoagents.errors import UnknownActorTypeError, nearest
+from denoagents.errors import LinkLost, UnknownActorTypeError, nearest
 from denoagents.link.connection import ZeroMQTransport
 from denoagents.link.handshake import Identity
 from denoagents.link.mesh import Mesh
@@ -238,7 +238,8 @@ class Attachment:
         if peer is not self._broker:
             return
         self.membership.link_lost()
-        if link.error is not None and not self.membership.is_joined:
+        is_final = link.error is not None and not isinstance(link.error, LinkLost)
+        if is_final and not self.membership.is_joined:
             self.membership.fail(link.error)
         elif self._is_draining or not self._host.is_ending:
             self.peers.dial(peer)
