@@ -18,7 +18,7 @@ import denoagents._native.ref
 import denoagents._native.send
 from denoagents._native.envelope cimport WANTS_REPLY, Envelope, ReplyTo
 from denoagents._native.ref cimport Ref, Target
-from denoagents._native.router cimport Destination, Router
+from denoagents._native.router cimport Destination, Parking, Router
 from denoagents._native.send cimport admit, begin, choose, turn_of_context
 
 from denoagents.errors import DenoagentsError, ExpiredError, RequestTimeoutError
@@ -174,6 +174,13 @@ cdef class Call(ReplyTo):
     cpdef object expire(self):
         if self.state != WAITING:
             return
+        if isinstance(self.place, Parking):
+            reason = (<Parking> self.place).reason
+            if (<Parking> self.place).expire(self):
+                self.settle(FAILED, ExpiredError(
+                    f"{self.ref.address}.{self.target.method.name} was not sent within its deadline: {reason}"
+                ))
+                return
         if isinstance(self.place, Envelope) and self.ref.router.runtime.expire(<Envelope> self.place):
             self.settle(FAILED, ExpiredError(
                 f"{self.ref.address}.{self.target.method.name} was not reached within its deadline; it was not run"

@@ -74,6 +74,15 @@ cdef class Parking(Destination):
             self.router.books.retained -= 1
             self.router.books.sender_refused += 1
 
+    cpdef bint expire(self, ReplyTo reply):
+        """The deadline of a message that waits has passed: it will not be sent. False when it does not wait."""
+        if self.entries.pop(reply.number, None) is None:
+            return False
+        self.router.parked -= 1
+        self.router.books.retained -= 1
+        self.router.books.sender_expired += 1
+        return True
+
     def replay(self) -> int:
         """Route everything again, in order; how many found a destination."""
         cdef Router router = self.router

@@ -44,6 +44,8 @@ cdef class Parking(Destination):
     cdef dict entries                    # number -> the arguments of transmit
     cdef list waiters                    # Futures of those who told something
 
+    cpdef bint expire(self, ReplyTo reply)
+
 
 cdef class SlotTable:
     cdef readonly object group           # str
