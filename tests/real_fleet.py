@@ -76,6 +76,7 @@ class Child:
         os.set_blocking(self._fd, False)
         self.log_path = folder / f"{name}.log"
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+        environment["TMPDIR"] = str(folder)  # what a killed process leaves goes with the test
         command = [sys.executable, "-m", "denoagents.cli", *map(str, words)]
         with self.log_path.open("a") as log:
             self.process = subprocess.Popen(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from denoagents.cluster.compatibility import difference
 from denoagents.cluster.groups import Groups
 from denoagents.cluster.member import Member
 from denoagents.cluster.messages import Join, Refused
 from denoagents.cluster.settings import ClusterSettings
+
+
+DOUBTS_KEPT: Final = 256
+"""Applicants for a name that is taken, of whom the fleet remembers when they first asked."""
 
 
 class Roll(Protocol):
@@ -34,6 +38,7 @@ class Applications:
     def __init__(self) -> None:
         self._waiting: list[tuple[Join, Member]] = []
         self._being_stored: list[tuple[Join, Member]] = []
+        self._doubts: dict[tuple[int, int], int] = {}
 
     @property
     def are_waiting(self) -> bool:
@@ -58,6 +63,13 @@ class Applications:
         """The incarnation is about to be admitted."""
         applicants = (*self._waiting, *self._being_stored)
         return any(join.incarnation == incarnation for join, _ in applicants)
+
+    def has_beaten_since_asked(self, join: Join, old: Member) -> bool:
+        """Whether the holder of a name has shown life since this applicant first asked for it."""
+        if len(self._doubts) >= DOUBTS_KEPT:
+            del self._doubts[next(iter(self._doubts))]
+        last_ns = old.detector.last_beat_ns
+        return last_ns > self._doubts.setdefault((join.incarnation, old.incarnation), last_ns)
 
     def named(self, name: str) -> Member | None:
         """Who is about to be admitted under this name."""
@@ -92,13 +104,17 @@ def _check_name(roll: Roll, applications: Applications, join: Join, now_ns: int)
     settings = roll.settings
     if old.host == join.host and silent_s > settings.rename_after_s:
         return None
-    if silent_s > 2 * settings.beat_every_s:
+    is_member = old.incarnation in roll.members
+    if is_member and not applications.has_beaten_since_asked(join, old):
         wait_s = settings.replace_after_s if old.host != join.host else settings.rename_after_s
+        left_s = wait_s - silent_s + settings.tick_every_s
+        if silent_s <= settings.beat_every_s:  # it may have died this instant: wait for one beat
+            left_s = 1.25 * settings.beat_every_s
         return Refused(
             re=join.id,
             reason=f"the {old.role} {join.name!r} at {old.endpoint or old.host} has been silent "
             f"for {silent_s:.1f} s and is not given up yet; its name is free soon",
-            retry_after_s=round(max(0.05, wait_s - silent_s + settings.tick_every_s), 3),
+            retry_after_s=round(max(0.05, left_s), 3),
         )
     return Refused(
         re=join.id,

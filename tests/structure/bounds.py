@@ -125,6 +125,7 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
     # --- cluster ----------------------------------------------------------------------------------
     "denoagents/cluster/admission.py": {
         "_being_stored": ("one a link to the broker", "Applications.take_stored"),
+        "_doubts": ("DOUBTS_KEPT", "Applications.has_beaten_since_asked"),
         "_waiting": ("one a link to the broker", "Applications.store"),
     },
     "denoagents/cluster/fleet.py": {

@@ -242,6 +242,15 @@ class Faulty(Actor):
 
         return deeper()
 
+    async def fail_oddly(self) -> None:
+        class OddError(Exception):
+            def __str__(self) -> str:
+                raise RuntimeError("not even this")
+
+            __repr__ = __str__
+
+        raise OddError
+
     async def ask_faulty(self, key: str) -> None:
         """The error of another actor passes through this one."""
         await self.context.actor(Faulty, key).fail("from the other one")

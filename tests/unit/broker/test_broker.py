@@ -80,7 +80,9 @@ async def test_a_reaped_worker_is_evicted_at_once(stage):
 async def test_two_workers_with_one_name_the_second_is_refused(stage):
     await pair(stage)
     second = await (await stage.puppet("w", 5)).join()
-    assert "a worker named 'w' is alive" in second.all(m.Refused)[0].reason
+    await asyncio.sleep(second.all(m.Refused)[0].retry_after_s)
+    await second.join()
+    assert "a worker named 'w' is alive" in second.all(m.Refused)[-1].reason
 
 
 @staged

@@ -62,7 +62,11 @@ def test_a_client_joins_without_a_new_version(pair):
 
 def test_two_workers_with_one_name_the_second_is_refused_while_the_first_lives(pair):
     pair.join("a", 9, pid=77)
-    refused = pair.messages(m.Refused, to=9)[0]
+    later = pair.messages(m.Refused, to=9)[0]
+    assert 0 < later.retry_after_s < 0.5, "it may have died this instant"
+    pair.wait(0.3, beating=(1, 2, 3))
+    pair.join("a", 9, pid=77)
+    refused = pair.messages(m.Refused, to=9)[-1]
     assert "a worker named 'a' is alive" in refused.reason
     assert refused.retry_after_s == 0
     assert 9 not in pair.fleet.members
