@@ -234,6 +234,8 @@ cdef class Peer(Outbox):
         elif kind == PAUSE:
             target = decode_text(cursor.sized())
             if target not in self.paused:
+                if len(self.paused) >= MAX_NAMES:
+                    raise ProtocolError(f"more than {MAX_NAMES} mailboxes are said to be full")
                 self.paused[target] = self.router.parking(f"the mailbox of {target} is full")
         elif kind == RESUME:
             parked = <Parking> self.paused.pop(decode_text(cursor.sized()), None)

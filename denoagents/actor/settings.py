@@ -32,8 +32,10 @@ class ActorSettings:
     """How many items a writer may be ahead of a reader in the same process."""
     dead_letters: int = 200
     """The last messages that nobody took, kept with their reasons for `get` and logs."""
-    check_local_calls: bool = False
-    """Calls inside the process pass the codec, too, so that nobody relies on shared objects."""
+    check_local_calls: bool | None = None
+    """Calls inside the process pass the codec, too, so that nobody relies on shared objects.
+
+    None: where pytest runs, and nowhere else."""
     timeout_high_s: float = 10.0
     """Default deadline of an ask with priority high (plan 2.10)."""
     timeout_normal_s: float = 30.0

@@ -62,8 +62,9 @@ ACTOR: Final = (
     Key("actor.stream_credit_timeout", "duration", "30s", "3.8",
         "a writer whose reader takes nothing for this long is cancelled", ON, least=1),
     Key("actor.dead_letters", "count", "200", "6.1", "last undeliverable messages kept", ON),
-    Key("actor.check_local_calls", "switch", "off", "",
-        "calls inside a process pass the codec too; `up --reload` sets it", ON),
+    Key("actor.check_local_calls", "choice", "auto", "",
+        "calls inside a process pass the codec too; auto: under pytest; `up --reload` sets it", ON,
+        choices=("auto", "on", "off")),
 )
 
 NODE: Final = (

@@ -101,7 +101,8 @@ def to_link_settings(config: Config) -> LinkSettings:
 
 def to_actor_settings(config: Config) -> ActorSettings:
     """The actor room's part."""
-    return _compose(ActorSettings, ACTOR, config)
+    checks = {"auto": None, "on": True, "off": False}[str(config["actor.check_local_calls"])]
+    return _compose(ActorSettings, ACTOR, config, {"check_local_calls": checks})
 
 
 def to_cluster_settings(config: Config) -> ClusterSettings:

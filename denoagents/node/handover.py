@@ -9,7 +9,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import structlog
@@ -55,11 +55,11 @@ class PackedMessage(msgspec.Struct, frozen=True, array_like=True):
     """One waiting message; `number` is the relay's, `left_ns` what is left of its deadline."""
 
     address: str
-    kind: int
+    kind: Annotated[int, msgspec.Meta(ge=int(RecordKind.TELL), le=int(RecordKind.STREAM))]
     method: str
-    priority: int
-    left_ns: int
-    number: int
+    priority: Annotated[int, msgspec.Meta(ge=0, le=2)]
+    left_ns: Annotated[int, msgspec.Meta(ge=0)]
+    number: Annotated[int, msgspec.Meta(ge=0)]
     chain: list[tuple[str, int, int]] | None
     trace: bytes | None
     payload: bytes
@@ -198,6 +198,7 @@ class Handover:
         """Take over an actor that `peer` has shipped; it starts when its slot is active."""
         runtime = self._router.runtime
         packed = _decode_actor(ship.state) if ship.state else PackedActor(b"")
+        waiting = [_decode_message(data) for data in ship.waiting]
         cell = self._router.local_cell(ship.actor)
         kept = [(c, runtime.take_waiting(c)) for c in self.family_of(ship.actor)]
         if ship.is_whole:
@@ -207,8 +208,7 @@ class Handover:
                 before = self._before.get(one.address, set())
                 self._put_back(one, [envelope for envelope in envelopes if envelope in before])
                 envelopes[:] = [envelope for envelope in envelopes if envelope not in before]
-        for data in ship.waiting:
-            message = _decode_message(data)
+        for message in waiting:
             envelope = self._deliver(message, peer)
             if envelope is not None:
                 self._before.setdefault(message.address, set()).add(envelope)
@@ -238,8 +238,12 @@ class Handover:
         if packed.state:
             self._guardian.keep_passivated(cell.address, packed.state)
         for timer in packed.timers:
-            method = cell.type.method(timer.method)
-            arguments = method.decode_arguments(timer.payload)
+            try:
+                method = cell.type.method(timer.method)
+                arguments = method.decode_arguments(timer.payload)
+            except DenoagentsError as error:
+                log.warning("timer_is_lost", actor=cell.address, error=str(error))
+                continue
             every_s = timer.every_s or None
             self._guardian.start_timer(cell, method, arguments, timer.left_s, every_s)
         for child in packed.children:

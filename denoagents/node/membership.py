@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+import msgspec
 import structlog
 
 from denoagents._native.peer import Peer
@@ -184,7 +185,7 @@ class Membership:
     def _from_member(self, peer: Peer, message: messages.ControlMessage) -> None:
         match message:
             case messages.Ship():
-                self._placement.on_ship(message, peer)
+                self._take_over(message, peer)
             case messages.Released():
                 self._placement.on_released(peer.incarnation, message)
             case _:
@@ -193,6 +194,12 @@ class Membership:
                     peer=peer.node_name,
                     message=type(message).__name__,
                 )
+
+    def _take_over(self, message: messages.Ship, peer: Peer) -> None:
+        try:
+            self._placement.on_ship(message, peer)
+        except (DenoagentsError, msgspec.MsgspecError) as error:
+            log.error("actor_cannot_be_taken_over", actor=message.actor, error=str(error))  # noqa: TRY400
 
     def _joined(self, message: messages.Joined) -> None:
         self.is_joined = True
