@@ -39,7 +39,3 @@ class Priority(IntEnum):
     HIGH = 0
     NORMAL = 1
     LOW = 2
-
-
-DEFAULT_TIMEOUT_S: Final = {Priority.HIGH: 10.0, Priority.NORMAL: 30.0, Priority.LOW: 60.0}
-"""How long an ask waits by default (plan 2.10)."""

@@ -114,6 +114,109 @@ class Attachment:
         if edge is None and not role.is_worker:
             self.edge = Edge(settings.admission, clock, self._loop)
         self._broker: Peer | None = None
+        self._weights: dict[tuple[str, str], tuple[int, dict[str, float]]] = {}
+        self._is_draining = False
+
+    @property
+    def view(self) -> View:
+        """What this node knows about the fleet."""
+        return self.placement.view
+
+    # --- life ---------------------------------------------------------------------------------
+
+    async def join(self) -> None:
+        """Listen (workers), dial the broker, wait for admission."""
+        self.endpoint = await self.mesh.start(self.role.bind if self.role.is_worker else None)
+        self._router.admission = self.edge
+        self._broker = self.peers.connect(self.role.broker, "broker")
+        await self.membership.admitted(self._settings.join_timeout_s, self.role.broker)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Give the slots up; return when all answers have passed, and others have accepted all."""
+        self._is_draining = True
+        self.membership.send(messages.Leave(drain=True))
+        self._router.flush()
+        deadline = self._loop.time() + timeout_s
+        await asyncio.wait([self.drained], timeout=timeout_s)
+        while self.peers.have_requests and self._loop.time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        self._router.flush()
+        links = [peer.link for peer in self.peers.all() if peer.link is not None]
+        if links:
+            left_s = max(0.1, deadline - self._loop.time())
+            await asyncio.wait([link.when_accepted() for link in links], timeout=left_s)
+
+    async def close(self, linger_s: float, *, says_goodbye: bool) -> None:
+        """Leave the fleet."""
+        self._is_draining = False
+        if self.membership.is_joined and says_goodbye:
+            self.membership.send(messages.Leave(reason="closed"))
+            self._router.flush()
+        await self.membership.close()
+        if self.edge is not None:
+            self.edge.close()
+        await self.mesh.close(linger_s)
+
+    async def abandon(self, reason: str) -> None:
+        """This incarnation is over, the node is not: let go of everything but the edge."""
+        self.peers.abandon(reason)
+        await self.membership.close()
+        await self.mesh.close(0.1)
+
+    def statistics(self) -> dict[str, Any]:
+        """The node's figures."""
+
+    def drain_requested(self, reason: str) -> None:
+        """The broker wants this worker to end."""
+
+    def evicted(self, reason: str) -> None:
+        """The fleet goes on without this incarnation."""
+
+
+class Attachment:
+    """Everything of a node that exists only because there is a broker."""
+
+    def __init__(
+        self,
+        host: Host,
+        role: Role,
+        settings: NodeSettings,
+        router: Router,
+        guardian: Guardian,
+        clock: Clock,
+        transport: Transport | None,
+        edge: Edge | None = None,
+    ) -> None:
+        """`edge` is that of the incarnation before, whose waiting requests go on waiting."""
+        self._host, self.role, self._settings, self._router = host, role, settings, router
+        self._loop = router.runtime.loop
+        self.endpoint: str | None = None
+        self.drained: asyncio.Future[None] = self._loop.create_future()
+        self.peers = Peers(router, clock, self)
+        self.mesh = self.peers.mesh = Mesh(
+            identity=Identity(role.name, role.role, role.incarnation, settings.cluster_name),
+            events=MeshAdapter(self.peers),
+            transport=transport or ZeroMQTransport(settings.link),
+            clock=clock,
+            settings=settings.link,
+            chance=Random(role.incarnation),
+        )
+        group = role.group if role.is_worker else None
+        self.placement = Placement(
+            View(incarnation=role.incarnation, group=group, assign=native_placement.assign),
+            router,
+            guardian,
+            self.peers,
+            to_broker=self._to_broker,
+            on_evicted=host.evicted,
+            on_drained=self._on_drained,
+        )
+        self.membership = Membership(self, self.placement, self._loop)
+        self.edge = edge
+        if edge is None and not role.is_worker:
+            self.edge = Edge(settings.admission, clock, self._loop)
+        self._broker: Peer | None = None
+        self._weights: dict[tuple[str, str], tuple[int, dict[str, float]]] = {}
         self._is_draining = False
 
     @property
@@ -265,7 +368,16 @@ class Attachment:
             )
 
     def pool_weights(self, type_name: str, pool: str) -> dict[str, float]:
-        """The workers that have members of a pool, and their weights."""
+        """The workers with members of a pool, and their weights; the same object until a change."""
+        key = (type_name, pool)
+        known = self._weights.get(key)
+        if known is not None and known[0] == self.view.version:
+            return known[1]
+        weights = self._weigh(type_name, pool)
+        self._weights[key] = (self.view.version, weights)
+        return weights
+
+    def _weigh(self, type_name: str, pool: str) -> dict[str, float]:
         live = self.view.record.settings.get(f"pool/{pool}", {})
         group = self.view.group_of(type_name)
         return {

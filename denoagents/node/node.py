@@ -283,12 +283,6 @@ class Node:
             lambda number: messages.Operate(id=number, verb=verb, body=body or {})
         )
 
-    async def send_to_broker(self, message: messages.Message) -> None:
-        """Say something to the broker (a parent that reaped a child), and wait until it has it."""
-        if self._fleet is None:
-            raise UsageError("an embedded node has no broker")
-        await self._fleet.say(message)
-
     def statistics(self) -> dict[str, Any]:
         """What this node has, does and has counted; plain values."""
         return node_statistics(self)
@@ -306,7 +300,12 @@ class Node:
     def parts(self) -> dict[str, Any]:
         """What this node's rooms say (for the statistics)."""
         fleet = {"links": []} if self._fleet is None else self._fleet.statistics()
-        return {**guardian_statistics(self._guardian), "pools": self._pools.statistics(), **fleet}
+        return {
+            **guardian_statistics(self._guardian),
+            "pools": self._pools.statistics(),
+            "forwarded": self._directory.forwarded,
+            **fleet,
+        }
 
     def _check_running(self) -> None:
         if self._state not in {"running", "starting", "rejoining"}:

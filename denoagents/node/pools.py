@@ -84,9 +84,10 @@ class Pool:
     def refresh(self) -> None:
         """Take in workers that came, went or changed weight."""
         workers = self._workers()
-        if workers == self._seen:
+        if workers is self._seen or workers == self._seen:
+            self._seen = workers
             return
-        self._seen = dict(workers)
+        self._seen = workers
         kept = {(m.worker, Ref.address.__get__(m.ref)): m for m in self.members}
         members = []
         for worker in sorted(workers):

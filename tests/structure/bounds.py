@@ -180,6 +180,9 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "_holds": ("holds that a slot still names", "Placement, with each instruction"),
         "_staying": ("actors with a turn that runs through a hand-over", "Placement.turn_ended"),
     },
+    "denoagents/node/attachment.py": {
+        "_weights": ("the pools that this program names", "nobody: pools stay"),
+    },
     "denoagents/node/handover.py": {
         "_before": ("the actors that arrived and do not run yet", "Handover.started"),
     },
