@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from denoagents._native.pulse import EVICTED, UNKNOWN, Pulse, Watch
+from denoagents._native.pulse import ANSWERED, EVICTED, UNKNOWN, Pulse, Watch
 from denoagents._native.runtime import Runtime
 from denoagents.node.blocked import BlockedTurns
 from denoagents.node.settings import NodeSettings
@@ -69,9 +69,11 @@ class Heartbeat:
         *,
         on_evicted: Callable[[str], None],
         on_unknown: Callable[[], None],
+        on_answered: Callable[[], None],
     ) -> None:
         self.pulse, self._tick_s = pulse, tick_s
         self._on_evicted, self._on_unknown = on_evicted, on_unknown
+        self._on_answered = on_answered
         self._timer: asyncio.TimerHandle | None = None
         self._blocked: BlockedTurns | None = None
         self._joined_again_s = 0.0
@@ -102,6 +104,8 @@ class Heartbeat:
         if flags & UNKNOWN and loop.time() - self._joined_again_s > JOIN_AGAIN_S:
             self._joined_again_s = loop.time()
             self._on_unknown()
+        if flags & ANSWERED:
+            self._on_answered()
         self._timer = loop.call_later(self._tick_s, self._tick)
 
     def stop(self) -> None:

@@ -101,6 +101,11 @@ class Membership:
                     UnreachableError("the link to the broker ended before it answered")
                 )
 
+    def hurry(self) -> None:
+        """The broker answers heartbeats: its link should stand soon."""
+        if self.broker is not None and self.broker.link is not None:
+            self.broker.link.hurry()
+
     def join_again(self) -> None:
         """The broker does not know this node (any more)."""
         self._join()
