@@ -227,6 +227,9 @@ class Acceptance:
     def link_lost(self, link: Link) -> None:
         self._detach(link)
 
+    def hurry(self) -> None:
+        """It is for the dialer to come back."""
+
     def link_ended(self, link: Link) -> None:
         self._detach(link)
         self._sessions.pop((link.peer.incarnation, link.number), None)

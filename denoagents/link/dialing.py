@@ -26,6 +26,8 @@ from denoagents.link.transport import Transport, Wire
 _DATA = int(PacketKind.DATA)
 _SETTLED_NS = 100_000_000
 """A connection that stood this long was no failed attempt."""
+_HURRY_NS = 1_000_000_000
+"""An attempt is given this long when others can reach the peer."""
 _log = structlog.get_logger("denoagents.link")
 
 
@@ -50,7 +52,7 @@ class Dialing:
         self._link: Link
         self._wire: Wire | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._tries = 0
+        self._tries = self._tried_ns = 0
         self._welcomed_by = 0
         self._up_ns = 0
         self._progress = 0
@@ -67,6 +69,7 @@ class Dialing:
         self._drop()
         self._after(self._delay_s(), self._attempt)
         self._tries += 1
+        self._tried_ns = self._around.clock.now_ns()
         try:
             self._wire = self._transport.dial(self._endpoint, self)
         except LinkError as error:  # no descriptors left, say: the timer tries again
@@ -237,6 +240,12 @@ class Dialing:
         self._cancel()
         self._drop(linger_ms=100)  # for a last word
         self._forget(link)
+
+    def hurry(self) -> None:
+        """Do not wait out the back-off, nor a connection that says nothing."""
+        if self._around.clock.now_ns() - self._tried_ns > _HURRY_NS:
+            self._tries = 0
+            self._attempt()
 
     def cut(self) -> None:
         """Nothing more leaves on this connection."""

@@ -93,6 +93,9 @@ class Owner(Protocol):
     def link_ended(self, link: Link) -> None:
         """The link is over: close and forget."""
 
+    def hurry(self) -> None:
+        """The peer can be reached."""
+
 
 class Link:
     """One session with one peer."""
@@ -200,6 +203,11 @@ class Link:
             self._waiters.append((self.session.sent, future))
             self.say(PacketKind.PING, ACK_NOW)
         return future
+
+    def hurry(self) -> None:
+        """The peer can be reached, as others have seen: a link that is down tries again soon."""
+        if self.state in {"connecting", "down"}:
+            self._owner.hurry()
 
     def statistics(self) -> LinkStatistics:
         session = self.session

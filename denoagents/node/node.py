@@ -89,7 +89,7 @@ class Node:
             self.settings.tick_s,
             on_evicted=self.evicted,
             on_unknown=self._unknown_to_broker,
-            on_answered=self._broker_answers,
+            on_answered=lambda: None if self._fleet is None else self._fleet.membership.hurry(),
         )
 
     # --- life ---------------------------------------------------------------------------------
@@ -379,10 +379,6 @@ class Node:
     def _unknown_to_broker(self) -> None:
         if self._fleet is not None and self._fleet.membership.is_joined:
             self._fleet.membership.join_again()
-
-    def _broker_answers(self) -> None:
-        if self._fleet is not None:
-            self._fleet.membership.hurry()
 
     def _pool_weights(self, type_name: str, pool: str) -> dict[str, float]:
         if self._fleet is None:
