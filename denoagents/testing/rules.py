@@ -206,7 +206,7 @@ class Rules:
             self._journal.violated(f"{message!r} never had an outcome")
         if message.outcome in {"value", "raised"}:
             return
-        is_hasty = message.timeout_s and message.timeout_s < 10
+        is_hasty = (message.timeout_s and message.timeout_s < 10) or "Cancelled" in message.error
         if is_hasty or self._is_excused(message):
             return
         if message.outcome:

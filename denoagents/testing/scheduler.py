@@ -14,7 +14,9 @@ import contextlib
 import contextvars
 import gc
 import heapq
+import sys
 import traceback
+import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
@@ -272,12 +274,24 @@ class Scheduler:
 
 
 @contextlib.contextmanager
-def no_garbage_collection() -> Generator[None]:
-    """Finalizers run when the last reference goes, and at no other moment."""
+def only_own_garbage() -> Generator[None]:
+    """For one simulation: no garbage is collected meanwhile, and its own at the end.
+
+    Finalizers run when the last reference goes, and at no other moment. What dead processes were
+    about to say when they were killed is not heard.
+    """
     was_enabled = gc.isenabled()
+    hear = sys.unraisablehook
     gc.disable()
+    gc.freeze()
     try:
         yield
     finally:
+        sys.unraisablehook = lambda _: None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            gc.collect()
+        sys.unraisablehook = hear
+        gc.unfreeze()
         if was_enabled:
             gc.enable()

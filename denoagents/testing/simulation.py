@@ -29,7 +29,7 @@ from denoagents.testing.faults import Faults
 from denoagents.testing.fleet import SimulatedFleet, SimulatedNode
 from denoagents.testing.journal import Journal
 from denoagents.testing.rules import Rules
-from denoagents.testing.scheduler import no_garbage_collection
+from denoagents.testing.scheduler import only_own_garbage
 from denoagents.testing.talk import Tally, Voice, Witness
 
 FAULTS_S = 8.0
@@ -104,7 +104,7 @@ class Simulation:
 
     def run(self) -> Ending:
         """Play it to its end."""
-        with no_garbage_collection(), self._logs():
+        with self._logs():
             self._begin()
             self._disturb()
             if not self.journal.violations:
@@ -246,7 +246,8 @@ class Simulation:
 
 def simulate(seed: int, *, is_told: bool = False) -> Ending:
     """Play the story of one seed."""
-    return Simulation(seed, is_told=is_told).run()
+    with only_own_garbage():
+        return Simulation(seed, is_told=is_told).run()
 
 
 def main(arguments: list[str] | None = None) -> int:
