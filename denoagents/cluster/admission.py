@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from denoagents.cluster.compatibility import difference
 from denoagents.cluster.groups import Groups
 from denoagents.cluster.member import Member
 from denoagents.cluster.messages import Join, Refused
 from denoagents.cluster.settings import ClusterSettings
-
 
 DOUBTS_KEPT: Final = 256
 """Applicants for a name that is taken, of whom the fleet remembers when they first asked."""
@@ -138,7 +136,7 @@ def _check_group(roll: Roll, join: Join) -> Refused | None:
     group_known = roll.groups.get(join.group)
     if group_known is None or not roll.workers(join.group):
         return None
-    found = difference(group_known.types, join.types)
+    found = group_known.misfit(join.types, is_known=join.version > 0)
     if not found:
         return None
     return Refused(

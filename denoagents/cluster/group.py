@@ -16,25 +16,51 @@ from typing import Any
 import msgspec
 
 from denoagents.cluster import slots as slot_set
+from denoagents.cluster.compatibility import Types, difference
 from denoagents.cluster.messages import GroupRecord, Lingering, Source
 
 
 class Group:
     """The workers of one app, and the slots between them."""
 
-    def __init__(self, name: str, types: dict[str, dict[str, Any]]) -> None:
-        self.name, self.types = name, types
+    def __init__(self, name: str, types: Types) -> None:
+        self.name = name
+        self.types = types
+        """The newest signatures of its workers: those that have all that the others have."""
         self.owners: dict[int, int] = {}
         self.holders: dict[int, int] = {}
         self.former: dict[int, int] = {}
         self.lingering: dict[str, Lingering] = {}
         self._placed: tuple[tuple[int, str, int], ...] = ()
         self._said: dict[int, int] = {}  # who holds what, told since the last placement
+        self._hosted: dict[int, Types] = {}  # equal ones are one object
 
     @property
     def is_handed_over(self) -> bool:
         """Every owner holds what it owns."""
         return all(not owned & ~self.holders.get(who, 0) for who, owned in self.owners.items())
+
+    def misfit(self, types: Types, *, is_known: bool) -> str:
+        """Why a worker that hosts these types cannot be one of this group, or "".
+
+        It may have more than a living worker has; with `is_known` it was in the fleet before, and
+        may also have less: an older one that presents itself to a broker that knows newer ones.
+        """
+        versions = {id(one): one for one in (self.types, *self._hosted.values())}.values()
+        for one in versions:
+            found = difference(one, types, may_lack=True)
+            if found:
+                return found
+        lacking = [difference(one, types) for one in versions]
+        return "" if is_known or not all(lacking) else lacking[0]
+
+    def host(self, who: int, types: Types, *, is_alone: bool) -> None:
+        """A worker hosts these types; the newest count."""
+        known = (self.types, *self._hosted.values())
+        types = next((one for one in known if one == types), types)
+        self._hosted[who] = types
+        if is_alone or not difference(self.types, types):
+            self.types = types
 
     def living_owners(self, alive: Container[int]) -> bool:
         """Somebody of the last placement is still there."""
@@ -79,6 +105,10 @@ class Group:
         self.holders.pop(who, None)
         self.former.pop(who, None)
         self._said.pop(who, None)
+        if self._hosted.pop(who, None) is self.types:
+            left = list(self._hosted.values())
+            newest = (one for one in left if not any(difference(other, one) for other in left))
+            self.types = next(newest, self.types)
         for actor, entry in list(self.lingering.items()):
             if entry.holder == who:
                 del self.lingering[actor]

@@ -44,8 +44,8 @@ class Groups(dict[str, Group]):
     def open(self, join: Join, workers: Iterable[Member]) -> Group:
         """The group of a worker that joins; without other workers it takes the newcomer's types."""
         group = self.setdefault(join.group, Group(join.group, join.types))
-        if all(member.incarnation == join.incarnation for member in workers):
-            group.types = join.types
+        is_alone = all(member.incarnation == join.incarnation for member in workers)
+        group.host(join.incarnation, join.types, is_alone=is_alone)
         return group
 
     def have_plans(self, workers: Sequence[Member]) -> bool:
