@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -234,20 +234,6 @@ async def refs_on(client: Node, cls: type, worker: Child, count: int, prefix: st
     return found[:count]
 
 
-@contextlib.asynccontextmanager
-async def ticking(interval_s: float = 0.01) -> AsyncIterator[list[float]]:
-    """The longest gaps of this loop while the body runs: tells a slow machine from a slow fleet."""
-    gaps: list[float] = []
-
-    async def tick() -> None:
-        while True:
-            begun = time.monotonic()
-            await asyncio.sleep(interval_s)
-            gaps.append(time.monotonic() - begun - interval_s)
-
-    task = asyncio.create_task(tick())
-    try:
-        yield gaps
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+def key_of(ref: Any) -> str:
+    """The key of the actor that a ref stands for."""
+    return repr(ref).partition("/")[2].rstrip(">")

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 
 import pytest
-from real_fleet import RealFleet, load, refs_on, settled, until
+from real_fleet import RealFleet, key_of, load, refs_on, settled, until
 
 from denoagents import options, tell
 from denoagents.errors import ExpiredError, RequestTimeoutError
@@ -25,7 +25,7 @@ class Path:
 
     def __init__(self, refs, witness):
         self.first, self.last = refs[0], refs[-1]
-        self.rest = [str(one).partition("/")[2].rstrip(">") for one in refs[1:]]
+        self.rest = [key_of(one) for one in refs[1:]]
         self.witness = witness
 
 

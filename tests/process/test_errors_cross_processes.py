@@ -1,7 +1,7 @@
 """Errors of actors reach callers in other processes: typed, with the remote traceback as text."""
 
 import pytest
-from real_fleet import RealFleet, load, refs_on, settled
+from real_fleet import RealFleet, key_of, load, refs_on, settled
 
 from denoagents.errors import CallCycleError, DenoagentsError, RemoteError
 
@@ -37,7 +37,7 @@ async def test_an_error_passes_through_two_processes_unharmed(fleet):
         (first,) = await refs_on(client, app.Faulty, fleet.workers["a"], 1, "first")
         (other,) = await refs_on(client, app.Faulty, fleet.workers["b"], 1, "other")
         with pytest.raises(RemoteError, match="from the other one") as caught:
-            await first.ask_faulty(str(other).partition("/")[2].rstrip(">"))
+            await first.ask_faulty(key_of(other))
         assert caught.value.type_name == "ValueError"
         assert "raise ValueError(text)" in caught.value.remote_traceback
 
@@ -47,7 +47,7 @@ async def test_an_error_of_ours_raised_by_an_actor_is_the_same_class_at_the_call
     async with fleet.client() as client:
         (relay,) = await refs_on(client, app.Relay, fleet.workers["a"], 1, "cycle")
         (other,) = await refs_on(client, app.Relay, fleet.workers["b"], 1, "cycle")
-        keys = [str(one).partition("/")[2].rstrip(">") for one in (other, relay)]
+        keys = [key_of(one) for one in (other, relay)]
         with pytest.raises(CallCycleError) as caught:
             await relay.pass_on(keys, 0.0, "cycle")
         path = f"Relay/{keys[1]} -> Relay/{keys[0]} -> Relay/{keys[1]}"

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 import pytest
-from real_fleet import OPEN, RealFleet, load, refs_on, settled, until
+from real_fleet import OPEN, RealFleet, key_of, load, refs_on, settled, until
 
 from denoagents import tell
 from denoagents.errors import Overloaded
@@ -101,7 +101,7 @@ async def test_beyond_the_reserve_asks_are_overloaded(fleet):
         for one in others:
             await one.start()
         try:
-            refs = [one.actor(app.Journal, str(journal).partition("/")[2].rstrip(">")) for one in others]
+            refs = [one.actor(app.Journal, key_of(journal)) for one in others]
             asks = [asyncio.create_task(ref.note(n)) for ref in refs for n in range(1000)]
             await asyncio.sleep(0.5)
             refused = [one for one in asks if one.done()]

@@ -167,6 +167,4 @@ async def test_streams_and_idle_state_survive_a_drain(fleet):
                 break
         assert await fleet.workers["b"].ended() == 0
         assert await asyncio.gather(*[one.count() for one in idle]) == [9] * 50
-        assert set(await asyncio.gather(*[one.where() for one in idle])) == {
-            fleet.workers["a"].pid
-        }
+        assert set(await asyncio.gather(*[one.where() for one in idle])) == {fleet.workers["a"].pid}

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from real_fleet import RealFleet, load, refs_on, settled
+from real_fleet import RealFleet, load, refs_on, settled, until
 from tcp_proxy import TcpProxy
 
 from denoagents import options, tell
@@ -98,8 +98,7 @@ async def test_each_priority_keeps_its_own_order(fleet):
         journal = client.actor(app.Journal, "priorities")
         (witness,) = await refs_on(client, app.Witness, fleet.workers["a"], 1, "w")
         holding = asyncio.create_task(journal.hold("priorities"))
-        while not await witness.seen("priorities"):
-            await asyncio.sleep(0.01)
+        await until(lambda: witness.seen("priorities"))
         for number in range(90):
             name = ("high", "normal", "low")[number % 3]
             await tell(options(journal, priority=name).note, number)

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 import pytest
-from real_fleet import RealFleet, load, members, refs_on, settled, until
+from real_fleet import RealFleet, key_of, load, members, refs_on, settled, until
 
 from denoagents.errors import OutcomeUnknownError
 
@@ -27,7 +27,7 @@ async def test_a_woken_worker_starts_no_turn_and_is_refused(fleet, tmp_path):
         (busy,) = await refs_on(client, app.Counter, frozen, 1, "busy")
         moved = await refs_on(client, app.Counter, frozen, 10, "m")
         witnesses = await refs_on(client, app.Counter, other, 3, "w")
-        keys = [str(one).partition("/")[2].rstrip(">") for one in witnesses]
+        keys = [key_of(one) for one in witnesses]
         first_life = (await members(client))["a"]["incarnation"]
 
         interrupted = asyncio.create_task(busy.add_and_tell(1000, 0.6, keys, str(trace)))
