@@ -45,7 +45,7 @@ class Peers:
         self.mesh: Mesh
         self.dialed: dict[int, Peer] = {}
         """By incarnation: peers that this node sends requests to."""
-        self.accepted: set[Peer] = set()
+        self.accepted: dict[Peer, None] = {}
         self.is_closing = False
         self._endpoints: dict[Peer, str] = {}
         self._dialed_ns: dict[Peer, int] = {}
@@ -134,7 +134,7 @@ class Peers:
         if not isinstance(peer, Peer):
             peer = Peer(self._router, link, link.peer.name, link.peer.incarnation)
             self._attach(peer, link)
-            self.accepted.add(peer)
+            self.accepted[peer] = None
         peer.open()
         self._events.peer_up(peer, is_new)
         self._router.flush()
@@ -181,7 +181,7 @@ class Peers:
             return
         settle_unknown(peer.detach(reason), reason)
         if not link.dialed:
-            self.accepted.discard(peer)
+            self.accepted.pop(peer, None)
             peer.end(reason)
         self._events.peer_lost(peer, link, reason)
         if peer.held is not None and len(peer.held):
