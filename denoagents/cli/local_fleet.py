@@ -73,6 +73,9 @@ class LocalFleet:
         self._joined: dict[str, asyncio.Event] = {}
         self._listening = asyncio.Event()
         self._workers: dict[Child, asyncio.Task[Ended]] = {}
+        self._reloading = False
+        self._reloaded = asyncio.Event()
+        self._reloader: asyncio.Task[None] | None = None
 
     async def run(self) -> int:
         """Start everything, stay until told to end or nothing is left, end everything."""
@@ -101,24 +104,34 @@ class LocalFleet:
         for number in range(1, self._plan.workers + 1):
             name = f"{self._plan.group or group_name(self._plan.app)}-{number}"
             self._joined[name] = asyncio.Event()
-            child = self._child(name, self._plan.worker_arguments(name, self._endpoint))
-            self._workers[child] = asyncio.ensure_future(child.keep())
+            self._start_worker(name)
         self._begin(self._connect())
         self._begin(self._announce())
         if self._plan.is_reloading:
-            self._begin(self._reload_on_change())
-        ends = [*self._workers.values(), broker]
-        while not stop.asked and any(not end.done() for end in self._workers.values()):
-            running = [end for end in ends if not end.done()]
-            await _first_of(stop.first(), watching=running)
-            if broker.done() or any(end.result().never_can for end in ends if end.done()):
+            self._reloader = asyncio.ensure_future(self._reload_on_change())
+            self._follow(self._reloader)
+        while not stop.asked and (self._reloading or any(not one.done() for one in self._ends)):
+            running = [end for end in (*self._ends, broker) if not end.done()]
+            self._reloaded.clear()
+            await _first_of(stop.first(), self._reloaded.wait(), watching=running)
+            if broker.done() or (not self._reloading and any(map(_never_can, self._ends))):
                 break
         else:
             if not stop.asked:
                 log.warning("no worker is left", now="ends")
         return await self._drain_workers(stop)
 
+    @property
+    def _ends(self) -> list[asyncio.Task[Ended]]:
+        return list(self._workers.values())
+
+    def _start_worker(self, name: str) -> None:
+        child = self._child(name, self._plan.worker_arguments(name, self._endpoint))
+        self._workers[child] = asyncio.ensure_future(child.keep())
+
     async def _drain_workers(self, stop: StopSignal) -> int:
+        if self._reloader is not None:
+            self._reloader.cancel()
         if running := [child for child, end in self._workers.items() if not end.done()]:
             log.info("draining", workers=len(running))
         for child in running:
@@ -165,6 +178,8 @@ class LocalFleet:
         if ended.was_asked:
             log.info("child ended", child=child.name, reason="drained")
         else:
+            if self._reloading and ended.never_can:  # `_reload` says what follows
+                return
             will = "stays down" if ended.never_can else "starts again"
             log.warning("child ended", child=child.name, reason=ended.reason, now=will)
 
@@ -204,16 +219,58 @@ class LocalFleet:
             if await run_once(["worker", self._plan.app, "--check"], self._lifeline):
                 log.error("the app cannot be loaded; the workers go on with the old one")
                 continue
-            for child in self._workers:
-                joined = self._joined[child.name]
-                joined.clear()
-                child.reload()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(joined.wait(), READY_S)
+            self._reloading = True
+            try:
+                await self._reload()
+            finally:
+                self._reloading = False
+                self._reloaded.set()
             log.info("reloaded", workers=len(self._workers))
 
+    async def _reload(self) -> None:
+        """One worker after the other; if the new app does not fit to the old one, all at once."""
+        for child, end in list(self._workers.items()):
+            if end.done():  # drained by an operator
+                continue
+            joined = self._joined[child.name]
+            joined.clear()
+            child.reload()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(READY_S):
+                    await _first_of(joined.wait(), watching=[end])
+            if _never_can(end):
+                await self._start_anew()
+                return
+
+    async def _start_anew(self) -> None:
+        """Drain all, then start all."""
+        log.warning(
+            "the new app does not fit to the running one",
+            now="all workers end, then all start with the new app",
+            lost="the actors' state in memory",
+        )
+        names = [
+            child.name
+            for child, end in self._workers.items()
+            if not end.done() or end.result().never_can
+        ]
+        for child in self._workers:
+            child.drain()
+        await asyncio.wait(self._ends)
+        self._workers.clear()
+        for name in names:
+            self._joined[name].clear()
+            self._start_worker(name)
+        self._reloaded.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READY_S):
+                joined = [self._joined[name].wait() for name in names]
+                await _first_of(_all(joined), watching=self._ends)
+
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
+        self._follow(asyncio.ensure_future(work))
+
+    def _follow(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._finish)
 
@@ -254,6 +311,10 @@ async def _first_of(*waits: Coroutine[Any, Any, Any], watching: list[asyncio.Tas
 
 async def _all(awaitables: list[Any]) -> list[Any]:
     return await asyncio.gather(*awaitables)
+
+
+def _never_can(end: asyncio.Task[Ended]) -> bool:
+    return end.done() and end.result().never_can
 
 
 async def _finished(task: asyncio.Task[Ended]) -> Ended:

@@ -308,6 +308,23 @@ def test_reload_takes_the_new_code_and_keeps_the_state(app, start):
     assert ask(broker, "Counter/b", "add", "1") == 100
 
 
+def test_reload_adds_a_method_and_starts_all_anew_when_one_has_changed(app, start):
+    up = start("up", app, "--broker-port", "0", "--reload")
+    broker = broker_of(up)
+    assert ask(broker, "Counter/a", "add", "1") == 1
+    added = APP + "\n    async def twice(self) -> int:\n        return 2 * self.total\n"
+    app.write_text(added)
+    up.wait_for("reloaded")
+    assert ask(broker, "Counter/a", "twice") == 2, "the state moved to the new code"
+    app.write_text(added.replace("self, n: int) -> int", "self, n: str) -> str"))
+    up.wait_for("state in memory")
+    up.wait_for("reloaded")
+    assert ask(broker, "Counter/a", "twice") == 0
+    assert len(workers_of(up)) == 2
+    up.signal(signal.SIGTERM)
+    assert up.wait() == 0
+
+
 # --- single processes -----------------------------------------------------------------------------
 
 
