@@ -21,6 +21,7 @@ from denoagents.testing.scheduler import ProcessLoop
 
 STALE_NS = 8_000_000_000
 """So long a sender may act upon an old version (cut off from the broker)."""
+BUSY_NS = 2_000_000_000
 GROUP = "default"
 
 
@@ -142,6 +143,11 @@ class Rules:
             leased = [one for one in active if one.node.runtime.has_lease]
             if len(leased) > 1:
                 self._journal.violated(f"{actor} (slot {slot}) is active on {leased}")
+
+    def is_at_work(self, actor: str) -> bool:
+        """A turn of the actor began in the last two seconds."""
+        turns = self._journal.turns.get(actor)
+        return bool(turns) and self._fleet.scheduler.now_ns - turns[-1].began_ns < BUSY_NS
 
     # --- when it is quiet -------------------------------------------------------------------------
 

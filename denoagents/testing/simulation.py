@@ -161,19 +161,19 @@ class Simulation:
             self._run_for(0.05)
 
     def _ask_all(self, reports: dict[str, tuple[int, int]]) -> str:
-        """Ask each actor that has not answered for its state; which one has not."""
+        """Ask each actor for its state; who has neither answered nor been at work lately."""
         clients = [one for one in self.fleet.clients() if one.is_usable and not one.is_leaving]
         missing = [key for key in self.keys if f"Tally/{key}" not in reports]
         if clients and missing and not self._is_asking:
             self._is_asking = True
             clients[-1].process.start(self._ask_for_reports(clients[-1], missing, reports))
-        return ", ".join(missing)
+        return ", ".join(key for key in missing if not self.rules.is_at_work(f"Tally/{key}"))
 
     async def _ask_for_reports(
         self, client: SimulatedNode, keys: list[str], reports: dict[str, tuple[int, int]]
     ) -> None:
         async def ask(key: str) -> None:
-            ref = options(client.node.actor(Tally, key), timeout_s=LIVENESS_S)
+            ref = options(client.node.actor(Tally, key), timeout_s=LIVENESS_S, priority="high")
             with contextlib.suppress(DenoagentsError):
                 reports[f"Tally/{key}"] = await ref.report()
 

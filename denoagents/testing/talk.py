@@ -189,7 +189,7 @@ class Voice:
         await self._answered(message, ref.add(message.number))
 
     async def _wait(self, key: str, priority: PriorityName) -> None:
-        wait_s = self._chance.choice([0.001, 0.02, 0.1, 0.4, 1.5])
+        wait_s = self._chance.choices([0.001, 0.02, 0.1, 0.4, 1.5], (30, 30, 20, 10, 5))[0]
         message = self._send(key, "wait", priority)
         await self._answered(message, self._ref(key, priority).wait(message.number, wait_s))
 
