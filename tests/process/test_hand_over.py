@@ -22,7 +22,7 @@ def fleet(tmp_path):
 class Load:
     """Asks and tells at many actors, each checked against what this one sender has sent."""
 
-    def __init__(self, client, counters=40, journals=8):
+    def __init__(self, client, counters=40, journals=40):
         self.counters = [client.actor(app.Counter, f"load{n}") for n in range(counters)]
         self.journals = [client.actor(app.Journal, f"load{n}") for n in range(journals)]
         self.sent = [0] * journals
@@ -49,9 +49,10 @@ class Load:
 
     async def tell(self, index):
         while not self.is_over:
-            await tell(self.journals[index].note, self.sent[index])
-            self.sent[index] += 1
-            await asyncio.sleep(0.002)
+            for _ in range(3):
+                await tell(self.journals[index].note, self.sent[index])
+                self.sent[index] += 1
+            await asyncio.sleep(0.01)
 
     async def check(self):
         """Everything told has been noted once, in order."""

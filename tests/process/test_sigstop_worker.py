@@ -28,6 +28,8 @@ async def test_a_woken_worker_starts_no_turn_and_is_refused(fleet, tmp_path):
         moved = await refs_on(client, app.Counter, frozen, 10, "m")
         witnesses = await refs_on(client, app.Counter, other, 3, "w")
         keys = [key_of(one) for one in witnesses]
+        await busy.add_and_tell(0, 0.0, keys, str(trace))  # the link between the two workers stands
+        trace.unlink()
         first_life = (await members(client))["a"]["incarnation"]
 
         interrupted = asyncio.create_task(busy.add_and_tell(1000, 0.6, keys, str(trace)))
