@@ -2,7 +2,7 @@
 
 Rules: an attempt that did not connect lives until the next one is due; each lives twice as long, up
 to a bound. A connection that lasted is followed by the next one at once. Nothing here gives up; the
-node ends a link whose peer is over.
+node ends a link whose peer is over. A link that is not up for long is reported once.
 """
 
 from __future__ import annotations
@@ -56,11 +56,15 @@ class Dialing:
         self._welcomed_by = 0
         self._up_ns = 0
         self._progress = 0
+        self._down_ns = 0
+        """Since when the link is not up; while it is, the last tick."""
+        self._is_late = False
         self.own_endpoint = ""
 
     def begin(self, link: Link) -> None:
         """Start; raises `UsageError` when the endpoint cannot be one."""
         self._link = link
+        self._down_ns = self._around.clock.now_ns()
         self._attempt()
 
     # --- attempts -------------------------------------------------------------------------
@@ -204,7 +208,8 @@ class Dialing:
         if wire is None:
             return
         self._cancel()
-        self._up_ns = self._around.clock.now_ns()
+        self._is_late = False
+        self._up_ns = self._down_ns = self._around.clock.now_ns()
         self._progress = link.session.progress
         is_new = not self._welcomed_by
         self._welcomed_by = welcome.incarnation
@@ -259,7 +264,9 @@ class Dialing:
         if self._wire is not None:
             self._wire.watch()
         if link.state != "up":
+            self._report_late()
             return
+        self._down_ns = self._around.clock.now_ns()
         link.quiet_ticks += 1
         link.idle_ticks += 1
         keep_ticks = self._around.settings.keep_alive_s / tick_s
@@ -269,6 +276,22 @@ class Dialing:
             link.say(PacketKind.PING, REST | ACK_NOW)
         elif link.quiet_ticks > keep_ticks / 4 or link.session.retained:
             link.say(PacketKind.PING, ACK_NOW)  # what was lost is missed by the peer now
+
+    def _report_late(self) -> None:
+        """Say once, for each time that the link is not up, that it takes too long."""
+        down_ns = self._around.clock.now_ns() - self._down_ns
+        limit_s = self._around.settings.connect_timeout_s
+        if self._is_late or down_ns < limit_s * 1e9:
+            return
+        self._is_late = True
+        _log.warning(
+            "link.not_up",
+            endpoint=self._endpoint,
+            peer=self._link.peer.name,
+            after_s=round(down_ns / 1e9, 1),
+            tries=self._tries,
+            now="goes on trying",
+        )
 
     def _is_idle(self, tick_s: float) -> bool:
         idle_s = self._around.settings.idle_close_s
