@@ -26,6 +26,9 @@ class Roll(Protocol):
     def workers(self, group: str | None = None) -> list[Member]:
         """Living workers, of one group or of all."""
 
+    def believes(self, version: int) -> bool:
+        """Whether a member may know this version."""
+
     def is_over(self, incarnation: int) -> bool:
         """The incarnation was declared over."""
 
@@ -83,6 +86,12 @@ def check_join(roll: Roll, applications: Applications, join: Join, now_ns: int) 
         return Refused(
             re=join.id,
             reason=f"this incarnation of {join.name!r} was declared dead; start a new process",
+        )
+    if not roll.believes(join.version):
+        return Refused(
+            re=join.id,
+            reason=f"it knows the placement version {join.version}, which is far beyond all that "
+            "this fleet can have had; start a new process",
         )
     if len(roll.members) >= roll.settings.max_members:
         return Refused(

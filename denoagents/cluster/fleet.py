@@ -78,6 +78,10 @@ class Fleet:
         """Every living member has acknowledged it."""
         return self._versions.is_settled
 
+    def believes(self, version: int) -> bool:
+        """Whether a member may know this version."""
+        return self._versions.believes(version)
+
     def named(self, name: str) -> Member | None:
         """The living member of this name."""
         return next((m for m in self.members.values() if m.name == name), None)
@@ -274,7 +278,7 @@ class Fleet:
         member.endpoint = join.endpoint
         member.detector.last_beat_ns = now_ns
         member.acknowledged = max(member.acknowledged, min(join.version, self.version))
-        if join.version > self.version:
+        if join.version > self.version and self.believes(join.version):
             self._versions.surpass(join.version)
         if member.role == "worker":
             group = self.groups.open(join, self.workers(member.group))

@@ -15,7 +15,8 @@ import msgspec
 from denoagents.errors import ProtocolError
 
 Incarnation = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-Version = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+MAX_VERSION = 2**32 - 1
+Version = Annotated[int, msgspec.Meta(ge=0, le=MAX_VERSION)]
 Name = Annotated[str, msgspec.Meta(max_length=200)]
 Text = Annotated[str, msgspec.Meta(max_length=4000)]
 SlotBits = Annotated[bytes, msgspec.Meta(min_length=512, max_length=512)]

@@ -8,12 +8,15 @@ from typing import Final
 from denoagents.cluster.departed import Departed
 from denoagents.cluster.groups import Groups
 from denoagents.cluster.member import Member
-from denoagents.cluster.messages import VersionRecord
+from denoagents.cluster.messages import MAX_VERSION, VersionRecord
 from denoagents.cluster.slots import Assign
 from denoagents.cluster.wishes import Wishes
 
 GAP: Final = 1000
 """A restarted broker numbers on from here above the stored version."""
+
+MAX_LEAP: Final = 1 << 20
+"""No member of this fleet knows a version so far beyond the broker's: so many are never lost."""
 
 
 class Versions:
@@ -29,7 +32,7 @@ class Versions:
         self.quiet_until_ns = 0
         """No version before: a fleet that is known from its members alone is being heard."""
         self._assign = assign
-        self._next = 1 if record is None else record.version + GAP
+        self._next = 1 if record is None else min(record.version + GAP, MAX_VERSION)
 
     @property
     def is_settled(self) -> bool:
@@ -52,7 +55,7 @@ class Versions:
         """The next version: deaths in full, plans where the hand-over is done."""
         self.is_urgent = False
         groups.place(workers, self._assign)
-        number, self._next = self._next, self._next + 1
+        number, self._next = self._next, min(self._next + 1, MAX_VERSION)
         return VersionRecord(
             version=number,
             members=[member.record() for member in workers],
@@ -63,7 +66,15 @@ class Versions:
             settings=wishes.take(),
         )
 
+    def believes(self, version: int) -> bool:
+        """Whether a member of this fleet may know this version.
+
+        A broker that knows none itself asks only that numbers are left above it.
+        """
+        known = self.record.version
+        return version <= MAX_VERSION - MAX_LEAP and (not known or version - known <= MAX_LEAP)
+
     def surpass(self, version: int) -> None:
         """A member knows a later version than this broker: go beyond it, soon."""
-        self._next = max(self._next, version + 1)
+        self._next = min(max(self._next, version + 1), MAX_VERSION)
         self.is_urgent = True
