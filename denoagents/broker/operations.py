@@ -178,7 +178,9 @@ class Operations:
         if kind == "pool" and name:
             checked = {key: _pool_value(key, value) for key, value in values.items()}
             process.carry_out(process.fleet.set_values(path, checked, process.now_ns()))
-            return {"path": path, "values": process.fleet.wishes.values.get(path, {})}
+            warnings = self._unknown_workers(checked)
+            found = {"path": path, "values": process.fleet.wishes.values.get(path, {})}
+            return {**found, "warnings": warnings} if warnings else found
         if kind == "worker" and name:
             member = self._worker(name)
             weight = _worker_weight(values)
@@ -217,6 +219,16 @@ class Operations:
         if member.role != "worker":
             raise UsageError(f"{name!r} is a {member.role}, not a worker")
         return member
+
+    def _unknown_workers(self, weights: Mapping[str, Any]) -> list[str]:
+        """A weight may come before its worker; it may also be a slip of the pen."""
+        names = [one.name for one in self._process.fleet.workers()]
+        meant = [key.partition(".")[2] for key, value in weights.items() if value is not None]
+        return [
+            f"the fleet has no worker {name!r} now.{nearest(name, names)}"
+            for name in meant
+            if name not in names
+        ]
 
     def _group(self, name: str) -> Group:
         groups = self._process.fleet.groups

@@ -9,6 +9,7 @@ import click
 
 from denoagents.cli.failure import FailedError
 from denoagents.cli.invocation import Invocation, broker_option, configured, output_option
+from denoagents.errors import UnreachableError
 from denoagents.units import Duration
 
 if TYPE_CHECKING:
@@ -27,18 +28,23 @@ def command(invocation: Invocation, node: str, wait: bool, timeout: str) -> None
     timeout_s = float(Duration.parse(timeout))
     from denoagents.cli.operator_node import with_node
 
-    async def drain(client: Node) -> None:
+    async def drain(client: Node) -> str:
         await client.control("drain", {"name": node})
-        if wait:
+        if not wait:
+            return f"{node} is draining"
+        try:
             await _until_gone(client, node, timeout_s)
+        except UnreachableError:  # `up` ends with its last worker
+            return f"{node} has left; the broker has ended, too"
+        return f"{node} has left"
 
-    with_node(invocation, drain)
+    said = with_node(invocation, drain)
     if invocation.as_json:
         from denoagents.cli.output import print_json
 
         print_json({"node": node, "drained": wait})
     else:
-        click.echo(f"{node} has left" if wait else f"{node} is draining")
+        click.echo(said)
 
 
 async def _until_gone(client: Node, name: str, timeout_s: float) -> None:

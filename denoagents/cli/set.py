@@ -42,6 +42,8 @@ def command(invocation: Invocation, *, path: str, values: tuple[str, ...]) -> No
     else:
         shown = ", ".join(f"{name}={value}" for name, value in found["values"].items())
         click.echo(f"{found['path']}: {shown or 'nothing set'}")
+        for warning in found.get("warnings", ()):
+            click.echo(f"denoagents: {warning}", err=True)
 
 
 def read_assignment(word: str) -> tuple[str, Any]:

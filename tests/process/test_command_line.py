@@ -308,6 +308,15 @@ def test_reload_takes_the_new_code_and_keeps_the_state(app, start):
     assert ask(broker, "Counter/b", "add", "1") == 100
 
 
+def test_the_drain_of_the_last_worker_ends_up_and_is_no_error(app, start):
+    up = start("up", app, "--workers", "1", "--broker-port", "0")
+    broker = broker_of(up)
+    code, out, error = run("drain", "counting-1", broker=broker)
+    assert (code, error) == (0, "")
+    assert out.startswith("counting-1 has left")
+    assert up.wait() == 0
+
+
 def test_reload_adds_a_method_and_starts_all_anew_when_one_has_changed(app, start):
     up = start("up", app, "--broker-port", "0", "--reload")
     broker = broker_of(up)

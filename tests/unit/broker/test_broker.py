@@ -171,8 +171,21 @@ async def test_set_publishes_the_weights_of_a_pool(stage):
     _, client = await pair(stage)
     values = {"weight.w": 3, "weight.v": 0}
     answer = await client.operate("set", path="pool/p", values=values)
-    assert answer.body == {"path": "pool/p", "values": values}
+    assert (answer.body["path"], answer.body["values"]) == ("pool/p", values)
     assert client.all(m.Published)[-1].record.settings == {"pool/p": values}
+
+
+@staged
+async def test_a_weight_of_a_worker_that_is_not_there_is_set_with_a_warning(stage):
+    _, client = await pair(stage)
+    await (await stage.puppet("summaries-1", 3)).join()
+    values = {"weight.sumaries-1": 3, "weight.w": 2}
+    answer = await client.operate("set", path="pool/p", values=values)
+    assert answer.body["values"] == values
+    said = "the fleet has no worker 'sumaries-1' now. Did you mean 'summaries-1'?"
+    assert answer.body["warnings"] == [said]
+    answer = await client.operate("set", path="pool/p", values={"weight.sumaries-1": None})
+    assert "warnings" not in answer.body
 
 
 @staged
