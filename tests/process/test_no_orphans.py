@@ -29,6 +29,14 @@ def descendants(pid):
     return psutil.Process(pid).children(recursive=True)
 
 
+def gone_within_two_seconds(children):
+    try:
+        wait_until(lambda: not any(map(is_alive, children)), 2.0)
+    finally:
+        for one in filter(is_alive, children):
+            one.kill()
+
+
 def test_not_even_a_frozen_child_of_up_lives_two_seconds_after_its_sigkill(tmp_path):
     up = Child("up", tmp_path, "up", APP, "--broker-port", "0", "--workers", "3")
     try:
@@ -38,7 +46,7 @@ def test_not_even_a_frozen_child_of_up_lives_two_seconds_after_its_sigkill(tmp_p
         for one in children:
             one.suspend()
         up.kill()
-        wait_until(lambda: not any(map(is_alive, children)), 2.0)
+        gone_within_two_seconds(children)
     finally:
         up.end()
 
@@ -54,7 +62,7 @@ def test_no_worker_of_up_outlives_a_killed_broker_and_up(tmp_path):
         wait_until(lambda: len(descendants(up.pid)) == 2 and not is_alive(broker))
         children = descendants(up.pid)
         up.kill()
-        wait_until(lambda: not any(map(is_alive, children)), 2.0)
+        gone_within_two_seconds(children)
     finally:
         up.end()
 
@@ -73,7 +81,7 @@ def test_no_child_of_a_test_run_lives_two_seconds_after_its_sigkill(tmp_path):
         assert len(children) == 3
         run.kill()
         run.wait()
-        wait_until(lambda: not any(map(is_alive, children)), 2.0)
+        gone_within_two_seconds(children)
     finally:
         run.kill()
         run.wait()
