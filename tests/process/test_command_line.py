@@ -360,7 +360,8 @@ def test_a_port_in_use_is_told(start):
     code, _, error = run("broker", "--bind", address)
     assert code == 5
     assert address.rpartition(":")[2] in error
-    code, _, error = run("up", "nothing.py", "--broker-port", address.rpartition(":")[2])
+    app = Path(__file__).parent / "apps" / "proving.py"
+    code, _, error = run("up", str(app), "--broker-port", address.rpartition(":")[2])
     assert code == 5
 
 
