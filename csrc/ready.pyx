@@ -39,8 +39,8 @@ cdef class Ready:
     cdef Cell pop(self):
         """The next cell, or None."""
         cdef Cell cell = None
-        cdef int turn
-        for turn in range(2):
+        cdef int _round
+        for _round in range(2):
             while self.round_left < 13:
                 self.round_left += 1
                 if self.round_left <= 8:

@@ -91,6 +91,9 @@ cdef class Runner:
         cdef int status = RETURNED
         try:
             status = self.runners.advance(turn, error)
+        except BaseException:            # the end of the program; the loop gets it, too
+            self.task.add_done_callback(retrieve)
+            raise
         finally:
             if status == YIELDED:
                 awaited, turn.yielded = turn.yielded, None
@@ -152,6 +155,12 @@ cdef class Runner:
 
     def __repr__(self):
         return f"<Runner {self.turn!r}>"
+
+
+def retrieve(task) -> None:
+    """Somebody has heard of the exception of `task`."""
+    if not task.cancelled():
+        task.exception()
 
 
 cdef bint cancelled(object awaited) except -1:

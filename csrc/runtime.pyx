@@ -10,24 +10,17 @@ Rules:
 
 import denoagents._native.cell
 import denoagents._native.runner
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from denoagents._native.cell cimport NEW, READY, STARTING, STOPPED, STOPPING, Cell, Turn, cycle_error, waits_for
 from denoagents._native.clock cimport Clock
 from denoagents._native.envelope cimport CANCELLED, STREAMS, Accounting, Envelope
 from denoagents._native.mailbox cimport Mailbox
-from denoagents._native.pulse cimport Pulse, Watch
+from denoagents._native.pulse cimport Watch
 from denoagents._native.ready cimport Ready
 from denoagents._native.runner cimport Runner, Runners
 
-from denoagents.errors import (
-    ActorStoppedError,
-    ArgumentsError,
-    EncodingError,
-    ExpiredError,
-    Overloaded,
-)
-
+from denoagents.errors import ActorStoppedError, ArgumentsError, EncodingError, ExpiredError, Overloaded
 
 globals().update(                        # what belongs together is imported from one place
     Cell=denoagents._native.cell.Cell, CellState=denoagents._native.cell.CellState,
@@ -56,12 +49,11 @@ cdef class Runtime(Runners):
         self.mailbox_limit, self.mailbox_reserve = 1000, 10_000
 
     cdef bint can_inline(self, Cell cell) noexcept:
-        return (
-            cell.turn is None and not cell.held and cell.queued == 0
-            and (cell.state == READY or cell.state == NEW)
-            and (cell.mailbox is None or cell.mailbox.held == 0)
-            and self.inline_left > 0 and self.inline_ns > 0 and self.depth < INLINE_DEPTH and self.leased()
-        )
+        if cell.turn is not None or cell.held or cell.queued or not (cell.state == READY or cell.state == NEW):
+            return False
+        if self.inline_left <= 0 or self.inline_ns <= 0 or self.depth >= INLINE_DEPTH:
+            return False
+        return (cell.mailbox is None or cell.mailbox.held == 0) and self.leased()
 
     # --- arrival ------------------------------------------------------------------------------
 
@@ -74,11 +66,7 @@ cdef class Runtime(Runners):
         if cell.state == READY:
             self.begin(cell, envelope)
         else:
-            if cell.mailbox is None:
-                cell.mailbox = Mailbox()
-            envelope.cell = cell
-            cell.mailbox.push(envelope)
-            self.books.waiting += 1
+            self.let_wait(cell, envelope)
             self.serve(cell)
             cell.release_mailbox()
         if cell.active_ns > now:
@@ -94,21 +82,21 @@ cdef class Runtime(Runners):
             return self.refuse(cell, envelope, cycle_error(cell, envelope))
         if cell.state >= STOPPING:
             return self.refuse(cell, envelope, ActorStoppedError(f"{cell.address} has stopped"))
-        if cell.mailbox is None:
-            cell.mailbox = Mailbox()
-        elif cell.mailbox.waiting >= self.mailbox_limit:
+        if cell.mailbox is not None and cell.mailbox.waiting >= self.mailbox_limit:
             if cell.mailbox.waiting >= self.mailbox_reserve:
                 return self.refuse(cell, envelope, self.overloaded(cell))
             cell.full = True
-        envelope.cell = cell
-        cell.mailbox.push(envelope)
-        self.books.waiting += 1
-        if (
-            cell.turn is None and not cell.held and cell.state != STARTING
-            and (cell.queued == 0 or envelope.priority + 1 < cell.queued)
-        ):
+        self.let_wait(cell, envelope)
+        if cell.turn is None and not cell.held and (cell.queued == 0 or envelope.priority + 1 < cell.queued):
             self.enqueue(cell)
         return 0
+
+    cdef int let_wait(self, Cell cell, Envelope envelope) except -1:
+        if cell.mailbox is None:
+            cell.mailbox = Mailbox()
+        envelope.cell = cell
+        self.books.waiting += 1
+        return cell.mailbox.push(envelope)
 
     def post(self, Cell cell not None, Envelope envelope not None) -> None:
         self.deliver(cell, envelope)
@@ -120,9 +108,14 @@ cdef class Runtime(Runners):
         """`envelope` was certainly not run: its asker hears why; a tell becomes a dead letter."""
         if envelope.reply is not None:
             self.books.refused += 1
-            envelope.reply.reject(error)
         else:
             self.books.dead_lettered += 1
+        return self.turn_away(cell, envelope, error)
+
+    cdef int turn_away(self, Cell cell, Envelope envelope, object error) except -1:
+        if envelope.reply is not None:
+            envelope.reply.reject(error)
+        else:
             self.guardian.dropped(cell, envelope, error)
         return 0
 
@@ -144,10 +137,8 @@ cdef class Runtime(Runners):
 
     cdef int consider(self, Cell cell) except -1:
         """Let `cell` be served if it has work and may start a turn."""
-        if (
-            cell.mailbox is not None and cell.mailbox.held and cell.turn is None and cell.queued == 0
-            and not cell.held and cell.state < STOPPING
-        ):
+        cdef bint is_free = cell.turn is None and cell.queued == 0 and not cell.held and cell.state < STOPPING
+        if is_free and cell.mailbox is not None and cell.mailbox.held:
             self.enqueue(cell)
         return 0
 
@@ -168,12 +159,11 @@ cdef class Runtime(Runners):
         cdef Cell cell
         self.scheduled = False
         self.inline_left, self.inline_ns = INLINE_TURNS, INLINE_NS
-        if self.running:
+        if self.running or self.stopped:
             return
         if not self.leased():
-            if not self.stopped:
-                self.scheduled = True
-                self.loop.call_later(0.02, self.run)
+            self.scheduled = True
+            self.loop.call_later(0.02, self.run)
             return
         until = self.clock.now() + RUN_NS
         self.running = True
@@ -206,11 +196,7 @@ cdef class Runtime(Runners):
                 break
             if envelope.deadline_ns and self.clock.now() >= envelope.deadline_ns:
                 self.books.expired += 1
-                error = ExpiredError(f"the deadline passed while it waited for {cell.address}")
-                if envelope.reply is not None:
-                    envelope.reply.reject(error)
-                else:
-                    self.guardian.dropped(cell, envelope, error)
+                self.turn_away(cell, envelope, ExpiredError(f"its deadline passed while it waited for {cell.address}"))
                 continue
             self.begin(cell, envelope)
         self.consider(cell)
@@ -318,9 +304,8 @@ cdef class Runtime(Runners):
                 else:
                     envelope.reply.resolve(value)
             except Exception as fault:
-                self.loop.call_exception_handler(
-                    {"message": f"the outcome of {turn!r} could not be sent", "exception": fault}
-                )
+                what = {"message": f"the outcome of {turn!r} could not be sent", "exception": fault}
+                self.loop.call_exception_handler(what)
         if error is not None and not turn.cancelled:
             self.guardian.failed(turn.cell, turn, error, envelope.reply is None)
         return 0
@@ -394,11 +379,7 @@ cdef class Runtime(Runners):
 
     def put_back(self, Cell cell not None, Envelope envelope not None) -> None:
         """Let a message that was taken out wait again, behind what waits already."""
-        if cell.mailbox is None:
-            cell.mailbox = Mailbox()
-        envelope.cell = cell
-        cell.mailbox.push(envelope)
-        self.books.waiting += 1
+        self.let_wait(cell, envelope)
         self.consider(cell)
 
     def remove(self, Cell cell not None) -> None:

@@ -1,8 +1,9 @@
 """How a request leaves: priority, deadline and chain, then into a mailbox here or to a destination.
 
 Rules:
-    `tell` sends at once. Inside a turn, asks inherit priority and deadline of the request that the turn
-    serves, and its chain; a task that outlives its turn runs on nobody's behalf.
+    `tell` sends at once; it has a deadline only if `options` gave one. Inside a turn, asks inherit
+    priority and deadline of the request that the turn serves, and its chain; a task that outlives its
+    turn runs on nobody's behalf.
 """
 
 from cpython.object cimport PyObject
@@ -94,8 +95,10 @@ cdef Destination begin(Target target, Ref ref, tuple args, dict kwargs, ReplyTo 
         priority = 1
         if turn is not None and turn.envelope is not None:
             priority = turn.envelope.priority
-    deadline = now + (ref.timeout_ns or <int64_t> router.timeouts_ns[priority])
-    if flags:
+    if not flags:
+        deadline = now + ref.timeout_ns if ref.timeout_ns else 0
+    else:
+        deadline = now + (ref.timeout_ns or <int64_t> router.timeouts_ns[priority])
         if reply.deadline_ns:
             deadline = reply.deadline_ns
         elif turn is not None and turn.envelope is not None and turn.envelope.deadline_ns:

@@ -10,6 +10,8 @@ from denoagents._native.pulse import Pulse, Watch
 
 current_turn: ContextVar[Turn | None]
 
+def retrieve(task: Task[Any]) -> None: ...
+
 class Runner(Coroutine[Any, Any, None]):
     @property
     def turn(self) -> Turn | None: ...

@@ -22,6 +22,8 @@ cdef class Runtime(Runners):
     cdef bint can_inline(self, Cell cell) noexcept
     cdef int take(self, Cell cell, Envelope envelope, int64_t now) except -1
     cdef int deliver(self, Cell cell, Envelope envelope) except -1
+    cdef int let_wait(self, Cell cell, Envelope envelope) except -1
+    cdef int turn_away(self, Cell cell, Envelope envelope, object error) except -1
     cdef int refuse(self, Cell cell, Envelope envelope, object error) except -1
     cdef bint reenter(self, Cell cell, Envelope envelope) except -1
     cdef int enqueue(self, Cell cell) except -1

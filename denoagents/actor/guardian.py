@@ -36,6 +36,9 @@ class Surroundings(Protocol):
     ) -> A:
         """A ref to a pool."""
 
+    def actor(self, cls: type[A], key: str) -> A:
+        """A ref to a root actor; an embedded node hosts the type from now on."""
+
     def has_space(self, cell: Cell) -> None:
         """A mailbox that was full has room again."""
 
@@ -207,6 +210,8 @@ class Guardian(Lives):
 
     def root_ref(self, cls: type[A], key: str) -> A:
         """A typed ref to a root actor."""
+        if self.refs.type_of(cls).name not in self.router.tables:
+            return self._surroundings.actor(cls, key)
         made: Any = self.refs.root(cls, key)
         return made  # type: ignore[no-any-return]
 

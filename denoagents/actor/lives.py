@@ -22,6 +22,7 @@ from denoagents._native.runtime import Cell, CellState, Runtime, Turn
 from denoagents.actor.actor import Actor
 from denoagents.actor.declaration import ActorType
 from denoagents.actor.failure import text_of
+from denoagents.actor.failure_log import FailureLog
 from denoagents.actor.family import Family
 from denoagents.actor.passivation import Passivation
 from denoagents.actor.supervision import ROOT_SUPERVISION, Directive, RestartWindow, Supervision
@@ -37,7 +38,7 @@ class Lives:
     router: Router
 
     def __init__(self, passivation: Passivation) -> None:
-        self.passivation = passivation
+        self.passivation, self.log = passivation, FailureLog()
         self.restarts = 0
         self.leaving: set[Cell] = set()
         self._stopping: dict[Cell, list[asyncio.Future[None]]] = {}
@@ -86,9 +87,7 @@ class Lives:
             self.passivation.forget(cell.address)
 
     def _failed_to_start(self, cell: Cell, error: BaseException) -> None:
-        log.warning(
-            "actor failed to start", actor=cell.address, error=text_of(error), exc_info=error
-        )
+        self.log.note("an actor could not start", cell.address, "on_start", error)
         if cell.family is not None and cell.family.parent is not None:
             self._restart(cell, error)
             return
@@ -135,9 +134,7 @@ class Lives:
     def hook_done(self, cell: Cell, hook: str, error: BaseException | None) -> None:
         """A hook's turn is over."""
         if error is not None and hook != "on_start":
-            log.warning(
-                "hook raised", actor=cell.address, hook=hook, error=text_of(error), exc_info=error
-            )
+            self.log.note("a hook raised", cell.address, hook, error)
         if hook == "on_start":
             self._start_over(cell, error)
         elif hook == "on_failure":
@@ -163,18 +160,11 @@ class Lives:
 
     def failed(self, cell: Cell, turn: Turn, error: BaseException, is_tell: bool) -> None:
         """A method raised: decide what becomes of the actor."""
-        words = {"actor": cell.address, "method": turn.label, "error": text_of(error)}
+        if is_tell:
+            self.log.note("a message without asker failed", cell.address, turn.label, error)
         if isinstance(error, DenoagentsError) or cell.state >= CellState.STOPPING:
-            if is_tell:
-                log.warning("method raised, nobody waits for it", **words)
             return
         directive = self._decide(cell, error)
-        if is_tell:
-            log.warning(
-                "method raised, nobody waits for it", **words, directive=directive, exc_info=error
-            )
-        else:
-            log.info("method raised", **words, directive=directive)
         if directive == "resume":
             return
         if type(cell.instance).on_failure is not Actor.on_failure:
@@ -195,16 +185,11 @@ class Lives:
         try:
             directive = self._supervision(cell).decide(error)
         except Exception as fault:
-            log.exception(
-                "the decider raised; the actor is restarted", actor=cell.address, exc_info=fault
-            )
+            self.log.note("a decider raised; the actor is restarted", cell.address, "", fault)
             return "restart"
         if directive not in {"resume", "restart", "stop"}:
-            log.error(
-                "the decider gave no directive; the actor is restarted",
-                actor=cell.address,
-                got=repr(directive),
-            )
+            wrong = ValueError(f"{directive!r} is no directive")
+            self.log.note("a decider was wrong; the actor is restarted", cell.address, "", wrong)
             return "restart"
         return directive
 
@@ -219,19 +204,15 @@ class Lives:
         family.window = family.window or RestartWindow(rules)
         wait_s = family.window.restart(self.runtime.clock.now_ns())
         if wait_s is None:
-            log.warning(
-                "too many restarts",
-                actor=cell.address,
-                limit=rules.intensity,
-                within_s=rules.within_s,
-            )
             reason = (
                 f"{cell.address} was restarted more than {rules.intensity} times in "
                 f"{rules.within_s:g} s; the last error was {text_of(error)}"
             )
+            log.warning("too many restarts", actor=cell.address, reason=reason)
             self._end(cell, ActorStoppedError(reason))
             return
         self.restarts += 1
+        log.info("restart", actor=cell.address, error=text_of(error), wait_s=wait_s)
         self._reset(cell)
         family.backoff = self.runtime.loop.call_later(wait_s, self._backoff_over, cell)
 

@@ -72,28 +72,31 @@ class Refs:
     def host(self, cls: type) -> None:
         """Let actors of this class live in this process."""
         declared = self.type_of(cls)
+        self._check_name(declared)
+        self._router.types[declared.name] = declared
+
+    def _check_name(self, declared: ActorType) -> None:
         other = self._router.types.get(declared.name)
-        if other is not None and other.cls is not cls:
+        if other is not None and other.cls is not declared.cls:
             raise UsageError(
                 f"two actor classes are called {declared.name}: in {other.cls.__module__} and in "
-                f"{cls.__module__}; give one a `type_name: ClassVar[str]`"
+                f"{declared.cls.__module__}; give one a `type_name: ClassVar[str]`"
             )
-        self._router.types[declared.name] = declared
 
     def ref(self, cls: type, address: str, chooser: Callable[..., Ref] | None = None) -> Ref:
         """A ref to the actor at `address`, with the methods of `cls`."""
-        made = self._classes.get(cls)
-        if made is None:
-            declared = self.type_of(cls)
-            slots = {name: MethodSlot(method) for name, method in declared.methods.items()}
-            seen_as = property(
-                lambda _: cls
-            )  # so that isinstance(ref, Counter) holds, as type checkers believe
-            made = type(
-                f"{declared.name}Ref", (Ref,), {"__slots__": (), "__class__": seen_as, **slots}
-            )
-            self._classes[cls] = made
+        made = self._classes.get(cls) or self._ref_class(cls)
         return made(self._router, address, self.type_of(cls), 0, -1, chooser)
+
+    def _ref_class(self, cls: type) -> type[Ref]:
+        declared = self.type_of(cls)
+        self._check_name(declared)
+        # isinstance(ref, Counter) holds, as type checkers believe
+        seen_as = property(lambda _: cls)
+        slots = {name: MethodSlot(method) for name, method in declared.methods.items()}
+        body = {"__slots__": (), "__class__": seen_as, **slots}
+        made = self._classes[cls] = type(f"{declared.name}Ref", (Ref,), body)
+        return made
 
     def root(self, cls: type, key: Any) -> Ref:
         """A ref to the root actor (type of `cls`, key)."""

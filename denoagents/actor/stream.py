@@ -177,7 +177,7 @@ class Reader(ReplyTo):
     def _finish(self, error: BaseException | None) -> None:
         if self.is_over:
             return
-        self.is_over, self._error = True, error
+        self.is_over, self._error, self.place = True, error, None
         self._router.directory.discard_deadline(self)
         if self._member is not None:
             self._member.finished()

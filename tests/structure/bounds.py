@@ -78,6 +78,9 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
     "denoagents/actor/dead_letter.py": {
         "last": ("ActorSettings.dead_letters", "the ring itself"),
     },
+    "denoagents/actor/failure_log.py": {
+        "counts": ("MAX_KINDS (1000)", "FailureLog.note, all at once"),
+    },
     "denoagents/actor/lives.py": {
         "_stopping": ("actors being stopped", "Lives, when each has gone"),
         "leaving": ("actors that are being handed over", "the node's hand-over"),
