@@ -142,6 +142,9 @@ async def test_calls_inside_a_process_pass_the_codec_under_pytest_and_not_otherw
         assert await box.get() is not sent
     async with Node(settings=NodeSettings(actor=ActorSettings(check_local_calls=False))) as plain:
         assert await plain.actor(Box, "a").put(sent) is sent, "no serializer"
+
+
+def test_outside_pytest_calls_inside_a_process_meet_no_serializer():
     code = "import asyncio, denoagents\nclass Box(denoagents.Actor):\n"
     code += "    async def give(self, items: list[int]) -> list[int]: return items\n"
     code += "async def main():\n    async with denoagents.Node() as node:\n        sent = [1]\n"
