@@ -8,6 +8,7 @@ from denoagents.cluster.groups import Groups
 from denoagents.cluster.member import Member
 from denoagents.cluster.messages import Join, Refused
 from denoagents.cluster.settings import ClusterSettings
+from denoagents.cluster.versions import Versions
 
 DOUBTS_KEPT: Final = 256
 """Applicants for a name that is taken, of whom the fleet remembers when they first asked."""
@@ -25,9 +26,6 @@ class Roll(Protocol):
 
     def workers(self, group: str | None = None) -> list[Member]:
         """Living workers, of one group or of all."""
-
-    def believes(self, version: int) -> bool:
-        """Whether a member may know this version."""
 
     def is_over(self, incarnation: int) -> bool:
         """The incarnation was declared over."""
@@ -78,7 +76,9 @@ class Applications:
         return next((member for join, member in applicants if join.name == name), None)
 
 
-def check_join(roll: Roll, applications: Applications, join: Join, now_ns: int) -> Refused | None:
+def check_join(
+    roll: Roll, versions: Versions, applications: Applications, join: Join, now_ns: int
+) -> Refused | None:
     """The refusal, or None if the process may join."""
     if not join.name or not join.incarnation:
         return Refused(re=join.id, reason="a member needs a name and an incarnation")
@@ -87,7 +87,7 @@ def check_join(roll: Roll, applications: Applications, join: Join, now_ns: int) 
             re=join.id,
             reason=f"this incarnation of {join.name!r} was declared dead; start a new process",
         )
-    if not roll.believes(join.version):
+    if not versions.believes(join.version):
         return Refused(
             re=join.id,
             reason=f"it knows the placement version {join.version}, which is far beyond all that "

@@ -78,10 +78,6 @@ class Fleet:
         """Every living member has acknowledged it."""
         return self._versions.is_settled
 
-    def believes(self, version: int) -> bool:
-        """Whether a member may know this version."""
-        return self._versions.believes(version)
-
     def named(self, name: str) -> Member | None:
         """The living member of this name."""
         return next((m for m in self.members.values() if m.name == name), None)
@@ -135,7 +131,7 @@ class Fleet:
         known = self.members.get(join.incarnation)
         if known is not None:
             return out + self._rejoin(known, join, now_ns)
-        refusal = check_join(self, self._applications, join, now_ns)
+        refusal = check_join(self, self._versions, self._applications, join, now_ns)
         if refusal is not None:
             note = Note("join_refused", {"name": join.name, "reason": refusal.reason})
             return [*out, Send((join.incarnation,), refusal), note]
@@ -278,7 +274,7 @@ class Fleet:
         member.endpoint = join.endpoint
         member.detector.last_beat_ns = now_ns
         member.acknowledged = max(member.acknowledged, min(join.version, self.version))
-        if join.version > self.version and self.believes(join.version):
+        if join.version > self.version and self._versions.believes(join.version):
             self._versions.surpass(join.version)
         if member.role == "worker":
             group = self.groups.open(join, self.workers(member.group))

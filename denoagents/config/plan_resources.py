@@ -30,7 +30,7 @@ AGENT: Final = (
     Key("agent.connections.pool_size", "count", "10", "1.4",
         "HTTP and store connections an agent may lease"),
     Key("agent.connections.timeout", "duration", "30s", "1.4",
-        "a link that is not up after this is reported as failed", ON),
+        "a link that is not up after this is reported, and goes on trying", ON),
     Key("agent.connections.idle_timeout", "duration", "5m", "1.4",
         "an idle link is closed after this, and dialled again when needed", ON),
 )

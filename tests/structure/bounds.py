@@ -139,6 +139,7 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "former": (MEMBERS, "Group, with each version"),
         "holders": (MEMBERS, "Group.forget"),
         "_said": (MEMBERS, "Group.place and .forget"),
+        "_hosted": (f"{MEMBERS}; equal types are one object", "Group.forget"),
         "lingering": ("actors with a turn that runs through a hand-over", "Group.arrived"),
         "owners": (MEMBERS, "Group.place"),
     },
