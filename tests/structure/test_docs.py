@@ -92,16 +92,15 @@ def test_each_sentence_of_the_semantics_names_its_test():
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_that_are_shown_exist(page):
-    from denoagents.cli import main
+    import click
+
+    from denoagents.cli.command_line import command_line
 
     shown = {
         verb
         for code in blocks(page, "sh", "bash", "console", "shell")
         for verb in re.findall(r"^(?:\$ )?denoagents ([a-z]\w*)", code, re.MULTILINE)
     }
-    known = set(getattr(main, "commands", {}))
-    if hasattr(main, "list_commands"):
-        import click
-
-        known |= set(main.list_commands(click.Context(main)))
+    known = set(command_line.list_commands(click.Context(command_line)))
+    assert known
     assert shown <= known
