@@ -56,6 +56,11 @@ class View:
         return self.settled_version == self.version
 
     @property
+    def is_drained(self) -> bool:
+        """`Drained` was said of the latest version."""
+        return self._was_drained
+
+    @property
     def state(self) -> str:
         """This node's own state in the latest version; "" if it is no worker of it."""
         member = self._members.get(self.me)

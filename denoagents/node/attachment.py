@@ -89,7 +89,6 @@ class Attachment:
         self._host, self.role, self._settings, self._router = host, role, settings, router
         self._loop = router.runtime.loop
         self.endpoint: str | None = None
-        self.drained: asyncio.Future[None] = self._loop.create_future()
         self.peers = Peers(router, clock, self)
         self.mesh = self.peers.mesh = Mesh(
             identity=Identity(role.name, role.role, role.incarnation, settings.cluster_name),
@@ -107,7 +106,6 @@ class Attachment:
             self.peers,
             to_broker=self._to_broker,
             on_evicted=host.evicted,
-            on_drained=self._on_drained,
         )
         self.membership = Membership(self, self.placement, self._loop)
         self.edge = edge
@@ -131,20 +129,22 @@ class Attachment:
         self._broker = self.peers.connect(self.role.broker, "broker")
         await self.membership.admitted(self._settings.join_timeout_s, self.role.broker)
 
-    async def drain(self, timeout_s: float) -> None:
-        """Give the slots up; return when all answers have passed, and others have accepted all."""
+    def begin_to_drain(self) -> None:
+        """Ask for others to take the slots."""
         self._is_draining = True
         self.membership.send(messages.Leave(drain=True))
         self._router.flush()
-        deadline = self._loop.time() + timeout_s
-        await asyncio.wait([self.drained], timeout=timeout_s)
-        while self.peers.have_requests and self._loop.time() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
+
+    async def is_drained(self, deadline: float) -> bool:
+        """Nothing is left to hand over, all answers have passed, and others have accepted all."""
+        if self._is_draining and (self.peers.serve_requests or not self.view.is_drained):
+            return False
         self._router.flush()
         links = [peer.link for peer in self.peers.all() if peer.link is not None]
         if links:
-            left_s = max(0.1, deadline - self._loop.time())
+            left_s = max(0.0, deadline - self._loop.time())
             await asyncio.wait([link.when_accepted() for link in links], timeout=left_s)
+        return not self._is_draining or self.view.is_drained
 
     async def close(self, linger_s: float, *, says_goodbye: bool) -> None:
         """Leave the fleet."""
@@ -278,7 +278,3 @@ class Attachment:
 
     def _to_broker(self, message: messages.Message) -> None:
         self.membership.send(message)
-
-    def _on_drained(self) -> None:
-        if not self.drained.done():
-            self.drained.set_result(None)

@@ -196,16 +196,18 @@ class Node:
         return is_done
 
     async def _drain(self) -> bool:
-        timeout_s = self.settings.drain_timeout_s
-        deadline = self._loop.time() + timeout_s
-        if self._fleet is not None and self.role == "worker" and self._fleet.membership.is_joined:
+        books, fleet = self.runtime.books, self._fleet
+        deadline = self._loop.time() + self.settings.drain_timeout_s
+        if fleet is not None and self.role == "worker" and fleet.membership.is_joined:
             self._heartbeat.pulse.is_leaving = True
-            await self._fleet.drain(timeout_s)
-        books = self.runtime.books
-        while books.running + books.waiting + books.retained and self._loop.time() < deadline:
+            fleet.begin_to_drain()
+        while self._loop.time() < deadline:
+            is_idle = not books.running + books.waiting + books.retained
+            if is_idle and (fleet is None or await fleet.is_drained(deadline)):
+                return True
             self.router.flush()
             await asyncio.sleep(0.005)
-        return self._loop.time() < deadline
+        return False
 
     async def wait_ended(self) -> str:
         """Returns, when this node has ended, why: `closed`, `drained`, or how it was evicted."""
@@ -350,9 +352,7 @@ class Node:
 
     def evicted(self, reason: str) -> None:
         """The fleet goes on without this incarnation: start nothing more."""
-        if self.is_ending:
-            return
-        if self._state == "rejoining":
+        if self.is_ending or self._state == "rejoining":
             return
         log.error("evicted", node=self.name, reason=reason)
         if self.role == "client" and self._transport is None:

@@ -117,9 +117,9 @@ class Peers:
         yield from tuple(self.accepted)
 
     @property
-    def have_requests(self) -> bool:
-        """Whether somebody's answer is still to come, or to pass through this node."""
-        return any(peer.open_requests or peer.served_requests for peer in self.all())
+    def serve_requests(self) -> bool:
+        """Whether somebody waits for an answer that comes from here, or passes through."""
+        return any(peer.served_requests for peer in self.all())
 
     def has_space(self, cell: Cell) -> None:
         """A mailbox has room again: tell the peers that were paused."""

@@ -41,7 +41,6 @@ class Placement:
         *,
         to_broker: Callable[[Message], None],
         on_evicted: Callable[[str], None],
-        on_drained: Callable[[], None],
     ) -> None:
         self.view, self._router, self._guardian, self._peers = view, router, guardian, peers
         self._to_broker = to_broker
@@ -58,7 +57,7 @@ class Placement:
             do.Release: lambda one: self._send(one.to, one.message),
             do.Report: lambda one: to_broker(one.message),
             do.Over: lambda one: peers.over(one.incarnation, "the fleet declared it over"),
-            do.Drained: lambda _: on_drained(),
+            do.Drained: lambda _: None,  # asked for with `View.is_drained`
             do.Evicted: lambda one: on_evicted(one.reason),
         }
         self._groups: dict[str, SlotTable] = {}
