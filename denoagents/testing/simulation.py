@@ -77,6 +77,7 @@ class Simulation:
         network.loss_share = chance.choice([0.0, 0.0, 0.0, 0.002])
         network.damage_share = chance.choice([0.0, 0.0, 0.0, 0.002])
         self.keys = [f"a{number:02}" for number in range(chance.choice([3, 8, 20]))]
+        self.asks_wait = self.fleet.settings.link.window_bytes < 10_000
         self.pace_s = chance.choice([0.01, 0.03, 0.1])
         self.journal = Journal(self.fleet.scheduler)
         self.rules = Rules(self.fleet, self.journal, self.keys, is_gentle=self.is_gentle)
@@ -147,7 +148,8 @@ class Simulation:
         self._run_until(LIVENESS_S, self.rules.unquiet, "all is quiet")
         self.fleet.is_supervised = False
         reports.clear()
-        self._run_until(LIVENESS_S, lambda: self._ask_all(reports), "every actor has answered again")
+        self._run_until(LIVENESS_S, lambda: self._missing(reports), "every actor has answered again")
+        self._run_until(LIVENESS_S, self.rules.unquiet, "all is quiet again")
         if not self.journal.violations:
             self.rules.judge(reports)
 
@@ -162,12 +164,17 @@ class Simulation:
 
     def _ask_all(self, reports: dict[str, tuple[int, int]]) -> str:
         """Ask each actor for its state; who has neither answered nor been at work lately."""
+        missing = self._missing(reports)
+        return ", ".join(key for key in missing if not self.rules.is_at_work(f"Tally/{key}"))
+
+    def _missing(self, reports: dict[str, tuple[int, int]]) -> list[str]:
+        """Who has not answered; they are asked again, unless they are being asked."""
         clients = [one for one in self.fleet.clients() if one.is_usable and not one.is_leaving]
         missing = [key for key in self.keys if f"Tally/{key}" not in reports]
         if clients and missing and not self._is_asking:
             self._is_asking = True
             clients[-1].process.start(self._ask_for_reports(clients[-1], missing, reports))
-        return ", ".join(key for key in missing if not self.rules.is_at_work(f"Tally/{key}"))
+        return missing
 
     async def _ask_for_reports(
         self, client: SimulatedNode, keys: list[str], reports: dict[str, tuple[int, int]]
@@ -187,7 +194,9 @@ class Simulation:
         for number in range(1 if one.is_worker else 2):
             chance = Random(f"voice {self.seed} {one} {number}")
             pause_s = self.pace_s * (5 if one.is_worker else 1)
-            voice = Voice(seen, f"voice {number}", self.keys, chance, pause_s)
+            voice = Voice(
+                seen, f"voice {number}", self.keys, chance, pause_s, asks_wait=self.asks_wait
+            )
             self._voices.append(voice)
             one.process.start(voice.talk())
 

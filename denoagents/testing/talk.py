@@ -137,9 +137,19 @@ async def told(journal: Journal, message: Message, sending: Awaitable[None]) -> 
 class Voice:
     """One task of one node that talks to actors."""
 
-    def __init__(self, seen: Witness, name: str, keys: list[str], chance: Random, pause_s: float) -> None:
+    def __init__(
+        self,
+        seen: Witness,
+        name: str,
+        keys: list[str],
+        chance: Random,
+        pause_s: float,
+        *,
+        asks_wait: bool,
+    ) -> None:
+        """`asks_wait`: for credit, while tells go on; then the two are not ordered."""
         self._seen, self._name, self._keys, self._chance = seen, name, keys, chance
-        self._pause_s = pause_s
+        self._pause_s, self._asks_wait = pause_s, asks_wait
         self._tasks: set[asyncio.Task[Any]] = set()
         self.is_silent = False
 
@@ -167,9 +177,9 @@ class Voice:
     def _send(
         self, key: str, method: str, priority: str, timeout_s: float = 30.0, *, is_ask: bool = True
     ) -> Message:
-        target = f"Tally/{key}"
+        voice = "" if is_ask and self._asks_wait else self._name
         return self._seen.journal.send(
-            self._seen.node, self._name, target, method, priority, timeout_s, is_ask=is_ask
+            self._seen.node, voice, f"Tally/{key}", method, priority, timeout_s, is_ask=is_ask
         )
 
     def _ref(self, key: str, priority: PriorityName, timeout_s: float = 30.0) -> Tally:
