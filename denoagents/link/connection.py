@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import threading
 
 from denoagents._native.socket import CONNECTED, READABLE, Context, Socket
@@ -87,6 +88,20 @@ class Connection:
             self.socket.close(linger_ms)
 
 
+def check_loopback(endpoint: str) -> None:
+    """Without keys nobody may come in from other machines: `ConfigurationError` says so."""
+    host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+    try:
+        is_open = not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_open = endpoint.startswith("tcp://") and host not in {"", "localhost", "lo"}
+    if is_open:
+        raise ConfigurationError(
+            f"{endpoint} can be reached from other machines, and this version has no keys to keep "
+            "strangers out; listen on tcp://127.0.0.1:PORT"
+        )
+
+
 class ZeroMQTransport:
     """Sockets of one ZeroMQ context: its own, made at the first use, or one shared by many."""
 
@@ -114,6 +129,7 @@ class ZeroMQTransport:
         return socket
 
     def listen(self, endpoint: str, receiver: Receiver) -> tuple[Connection, str]:
+        check_loopback(endpoint)
         socket = self._socket(listens=True)
         try:
             real = socket.bind(endpoint)
