@@ -13,5 +13,5 @@ def test_the_loopback_may_be_listened_on(host):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "*", "10.1.2.3", "[::]", "eth0", "example.org"])
 def test_what_other_machines_reach_is_refused_with_the_remedy(host):
-    with pytest.raises(ConfigurationError, match="no keys.*listen on tcp://127"):
+    with pytest.raises(ConfigurationError, match=r"no keys.*listen on tcp://127"):
         check_loopback(f"tcp://{host}:7400")
