@@ -158,7 +158,8 @@ class Fleet:
         if member is None or member.group != message.group:
             return []
         alive = [entry for entry in message.excepted if entry.holder in self.members]
-        self.groups[member.group].activated(incarnation, slot_set.unpack(message.slots), alive)
+        slots = slot_set.unpack(message.slots)
+        self.groups[member.group].activated(incarnation, slots, alive, message.version)
         return self._advance(now_ns)
 
     def actors_activated(
@@ -281,7 +282,7 @@ class Fleet:
             mine = [entry for entry in join.lingering if entry.group == member.group]
             for name, packed in join.holding.items():
                 if name == member.group:
-                    group.activated(member.incarnation, slot_set.unpack(packed), mine)
+                    group.activated(member.incarnation, slot_set.unpack(packed), mine, join.version)
 
     def _admit(self, now_ns: int) -> list[Order]:
         """Applicants whose admission is stored become members."""

@@ -33,6 +33,7 @@ class Group:
         self.lingering: dict[str, Lingering] = {}
         self._placed: tuple[tuple[int, str, int], ...] = ()
         self._said: dict[int, int] = {}  # who holds what, told since the last placement
+        self._run: dict[int, int] = {}  # under which version an owner said that it runs which slots
         self._hosted: dict[int, Types] = {}  # equal ones are one object
 
     @property
@@ -82,8 +83,18 @@ class Group:
                 self.former[who] = self.former.get(who, 0) | unsaid
         self._said.clear()
 
-    def activated(self, who: int, slots: int, excepted: Iterable[Lingering]) -> None:
-        """`who` runs these slots now."""
+    def activated(self, who: int, slots: int, excepted: Iterable[Lingering], version: int) -> None:
+        """`who` said under `version` that it runs these slots, or still keeps them for another.
+
+        It may have been said long ago: an owner that runs a slot is believed rather than who kept
+        it under the same version, and who says something under a later one rather than both.
+        """
+        own = slots & self.owners.get(who, 0)
+        kept = self.holders.get(who, 0)
+        slots &= kept | ~(own & self._run_since(version + 1) | ~own & self._run_since(version))
+        self._run = {since: left for since, run in self._run.items() if (left := run & ~slots)}
+        if own & slots:
+            self._run[version] = self._run.get(version, 0) | own & slots
         for table in (self.holders, self.former):
             for holder in table:
                 table[holder] &= ~slots
@@ -93,7 +104,12 @@ class Group:
             if slots >> entry.slot & 1:
                 del self.lingering[actor]
         for entry in excepted:
-            self.lingering[entry.actor] = entry
+            if slots >> entry.slot & 1:
+                self.lingering[entry.actor] = entry
+
+    def _run_since(self, version: int) -> int:
+        """Slots whose owner said, under this version or a later one, that it runs them."""
+        return slot_set.union(run for since, run in self._run.items() if since >= version)
 
     def arrived(self, actors: Iterable[str]) -> None:
         """Actors that lingered are with their owners."""

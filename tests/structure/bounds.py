@@ -138,6 +138,7 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
     "denoagents/cluster/group.py": {
         "former": (MEMBERS, "Group, with each version"),
         "holders": (MEMBERS, "Group.forget"),
+        "_run": ("versions under which a slot was activated: 4096", "Group.activated"),
         "_said": (MEMBERS, "Group.place and .forget"),
         "_hosted": (f"{MEMBERS}; equal types are one object", "Group.forget"),
         "lingering": ("actors with a turn that runs through a hand-over", "Group.arrived"),

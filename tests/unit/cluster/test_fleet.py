@@ -198,6 +198,21 @@ def test_the_record_names_the_living_holders_of_moving_slots(script):
     assert script.fleet.record.sources["g"] == [m.Source(1, slot_set.pack(moved))]
 
 
+def test_a_join_that_was_overtaken_does_not_take_back_what_its_sender_has_given_away(script):
+    script.join("a", 1)
+    script.calm()
+    script.join("b", 2)
+    script.ack()
+    script.activate(1)
+    script.activate(2)
+    group = script.fleet.groups["g"]
+    assert group.is_handed_over
+    all_slots = {"g": slot_set.pack(slot_set.ALL)}
+    script.join("a", 1, version=script.fleet.version, holding=all_slots)
+    assert group.is_handed_over
+    assert group.holders[1] == group.owners[1]
+
+
 def test_a_death_waits_for_nothing(script):
     script.join("a", 1)
     script.calm()
