@@ -20,6 +20,7 @@ cdef class Ref:
         self.timeout_ns, self.priority, self.chooser = timeout_ns, priority, chooser
         self.type_name, key, self.pinned = split(address)
         self.slot = router.slot_of(self.type_name, key)
+        self.is_child = address.count("/") > 1
 
     cdef Destination route(self):
         cdef SlotTable table

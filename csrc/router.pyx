@@ -171,6 +171,8 @@ cdef class Router:
         self.tells_left, self.batch_messages = 512, 100
         self.timeouts_ns = (10_000_000_000, 30_000_000_000, 60_000_000_000)
         self.unplaced = Parking(self, "no worker hosts this type yet")
+        self.arriving = Parking(self, "the actor is on its way to this worker")
+        self.lingering = set()
 
     cdef uint64_t next_number(self) noexcept:
         self.numbers += 1
@@ -195,7 +197,18 @@ cdef class Router:
     def destination(self, str address):
         """Where messages for `address` go now."""
         type_name, key, pinned = split(address)
-        return self.route(type_name, self.slot_of(type_name, key), pinned)
+        slot = self.slot_of(type_name, key)
+        found = self.route(type_name, slot, pinned)
+        if found is self.here and pinned is None and self.awaits(type_name, key, address, slot):
+            return self.arriving
+        return found
+
+    def awaits(self, str type_name, str key, str address, int slot) -> bool:
+        """Whether a child's family is still on its way here; a root actor's cell waits by itself."""
+        cdef SlotTable table = <SlotTable> self.tables.get(type_name)
+        if table is None or address.count("/") < 2 or address in self.runtime.cells:
+            return False
+        return not table.active[slot] or f"{type_name}/{key}" in self.lingering
 
     cpdef Cell local_cell(self, str address):
         """The cell at `address` in this process; a root actor is made when it is not there yet."""
@@ -235,7 +248,7 @@ cdef class Router:
         type_name, key, pinned = split(address)
         slot = self.slot_of(type_name, key)
         if self.route(type_name, slot, pinned) is self.here:
-            return True
+            return pinned is not None or not self.awaits(type_name, key, address, slot)
         if pinned is not None:
             return self.runtime.cells.get(address) is not None
         table = <SlotTable> self.tables.get(type_name)

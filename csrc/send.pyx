@@ -10,7 +10,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from denoagents._native.cell cimport Cell, Turn
+from denoagents._native.cell cimport STOPPED, Cell, Turn
 from denoagents._native.envelope cimport STREAMS, WANTS_REPLY, Envelope, ReplyTo
 from denoagents._native.ref cimport Ref, Target
 from denoagents._native.router cimport ASK, STREAM, TELL, Destination, Router
@@ -107,6 +107,8 @@ cdef Destination begin(Target target, Ref ref, tuple args, dict kwargs, ReplyTo 
             raise ExpiredError(f"the deadline passed before {ref.address}.{method.name} was asked")
         reply.deadline_ns = deadline
     destination = ref.route()
+    if destination is router.here and ref.is_child and (ref.cell is None or ref.cell.state == STOPPED):
+        destination = router.destination(ref.address)
     if destination is not router.here and turn is not None and turn.cell.slot == ref.slot:
         if is_kin(turn.cell.address, ref.address):
             destination = router.here        # a family moves as one: it is still here

@@ -9,6 +9,7 @@ cdef class Ref:
     cdef readonly object type            # ActorType, or None for an untyped ref
     cdef readonly Router router
     cdef readonly int slot
+    cdef readonly bint is_child
     cdef readonly str type_name
     cdef readonly str pinned             # worker, for members of pools
     cdef readonly int64_t timeout_ns     # 0: the default of the priority

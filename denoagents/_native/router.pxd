@@ -63,6 +63,8 @@ cdef class Router:
     cdef readonly dict tables            # type name -> SlotTable
     cdef readonly dict pinned            # worker name -> Destination
     cdef readonly Parking unplaced       # for types without a table yet
+    cdef readonly Parking arriving       # for children whose family is on its way here
+    cdef readonly set lingering          # roots of active slots that have not come yet
     cdef public object directory         # DirectoryProtocol of the node
     cdef public object admission         # Gate of external asks, or None
     cdef public object stream_class      # the StreamCall of the actor room

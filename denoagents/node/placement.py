@@ -141,7 +141,7 @@ class Placement:
         table.assign(route.slots, owner)
         for peer in tuple(self._peers.dialed.values()):
             peer.reroute()
-        self._replay([self._router.unplaced, *self._holds])
+        self._replay([self._router.unplaced, self._router.arriving, *self._holds])
         self._holds = [hold for hold in self._holds if hold.is_used_by(self._groups.values())]
 
     def _replay(self, parkings: Iterable[Parking]) -> None:
@@ -226,11 +226,16 @@ class Placement:
         table.set_active(activate.slots, True)
         table.set_leaving(activate.slots, False)
         excepted = set(activate.excepted)
+        router, slots = self._router, set(activate.slots)
+        router.lingering.difference_update(
+            [root for root in router.lingering if router.slot_at(root) in slots]
+        )
+        router.lingering.update(excepted)
         for actor in excepted:
-            self._router.local_cell(actor).held = True  # it arrives later
+            router.local_cell(actor).held = True  # it arrives later
         self._unhold(
             cell
-            for cell in self._cells_in(set(activate.slots))
+            for cell in self._cells_in(slots)
             if root_of(cell.address) not in excepted
         )
 
@@ -238,7 +243,9 @@ class Placement:
         running = list(cells)
         self.handover.started(running)
         for cell in running:
+            self._router.lingering.discard(cell.address)
             self._router.runtime.unhold(cell)
+        self._replay([self._router.arriving])
         self._router.runtime.run_soon()
 
     def _cells_in(self, slots: set[int]) -> list[Cell]:

@@ -149,6 +149,33 @@ async def test_waiting_messages_and_children_move_with_their_actor(fleet):
 
 
 @pytest.mark.asyncio
+async def test_children_are_reached_from_outside_while_they_move(fleet):
+    async with fleet.client() as client:
+        await settled(client, "a")
+        parents = [client.actor(app.Parent, f"p{n}") for n in range(30)]
+        for one in parents:
+            await one.begin()
+        leaves = [await one.my_leaf() for one in parents]
+        is_over = False
+
+        async def ask(leaf):
+            count = 0
+            while not is_over:
+                count += 1
+                assert await leaf.add(1) == count
+                await asyncio.sleep(0.001)
+            return count
+
+        asking = [asyncio.create_task(ask(leaf)) for leaf in leaves]
+        fleet.begin("b")
+        await settled(client, "a", "b")
+        await client.control("drain", {"name": "a"})
+        await settled(client, "b")
+        is_over = True
+        assert min(await asyncio.gather(*asking)) > 20
+
+
+@pytest.mark.asyncio
 async def test_streams_and_idle_state_survive_a_drain(fleet):
     """A stream is a running turn: its worker leaves when it has ended."""
     fleet.start("b")

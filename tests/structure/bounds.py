@@ -39,6 +39,7 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "word": ("one record a watch", "freed in __dealloc__"),
     },
     "csrc/router.pyx": {
+        "lingering": ("the running turns of a group's other workers", "Placement, when they come"),
         "dirty": ("the peers with something to send", "Router.flush, each tick"),
         "leaving": ("4096 slots", "SlotTable.set_leaving"),
         "waiters": ("one a turn or task that tells; each ends with it", "Parking.replay"),

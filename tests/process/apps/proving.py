@@ -136,6 +136,10 @@ class Parent(Actor):
         self.leaf = self.context.spawn(Leaf, "leaf")
         self.context.schedule(self.tick, every_s=0.05)
 
+    async def my_leaf(self) -> Leaf:
+        assert self.leaf is not None
+        return self.leaf
+
     async def tick(self) -> None:
         self.ticks += 1
 
