@@ -130,21 +130,23 @@ class Attachment:
         await self.membership.admitted(self._settings.join_timeout_s, self.role.broker)
 
     def begin_to_drain(self) -> None:
-        """Ask for others to take the slots."""
+        """Stay with the broker until `close`; workers ask for others to take their slots."""
         self._is_draining = True
-        self.membership.send(messages.Leave(drain=True))
-        self._router.flush()
+        if self.role.is_worker:
+            self.membership.send(messages.Leave(drain=True))
+            self._router.flush()
 
     async def is_drained(self, deadline: float) -> bool:
         """Nothing is left to hand over, all answers have passed, and others have accepted all."""
-        if self._is_draining and (self.peers.serve_requests or not self.view.is_drained):
+        gives_slots = self._is_draining and self.role.is_worker
+        if gives_slots and (self.peers.serve_requests or not self.view.is_drained):
             return False
         self._router.flush()
         links = [peer.link for peer in self.peers.all() if peer.link is not None]
         if links:
             left_s = max(0.0, deadline - self._loop.time())
             await asyncio.wait([link.when_accepted() for link in links], timeout=left_s)
-        return not self._is_draining or self.view.is_drained
+        return not gives_slots or self.view.is_drained
 
     async def close(self, linger_s: float, *, says_goodbye: bool) -> None:
         """Leave the fleet."""
@@ -200,7 +202,7 @@ class Attachment:
         """The broker admitted this node (for Membership)."""
         del message
         self._host.joined()
-        if self._is_draining:  # a broker that started anew has not heard of it
+        if self._is_draining and self.role.is_worker:  # one that started anew has not heard of it
             self.membership.send(messages.Leave(drain=True))
 
     async def probe(self) -> dict[str, Any]:

@@ -198,7 +198,7 @@ class Node:
     async def _drain(self) -> bool:
         books, fleet = self.runtime.books, self._fleet
         deadline = self._loop.time() + self.settings.drain_timeout_s
-        if fleet is not None and self.role == "worker" and fleet.membership.is_joined:
+        if fleet is not None and fleet.membership.is_joined:
             self._heartbeat.pulse.is_leaving = True
             fleet.begin_to_drain()
         while self._loop.time() < deadline:
