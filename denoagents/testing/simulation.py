@@ -158,7 +158,8 @@ class Simulation:
         end_s = self.fleet.scheduler.elapsed_s + limit_s
         while (lacks := missing()) and not self.journal.violations:
             if self.fleet.scheduler.elapsed_s >= end_s:
-                self.journal.violated(f"{limit_s:g} s have passed, and not {what}: {lacks}")
+                why = self.rules.unquiet()
+                self.journal.violated(f"{limit_s:g} s have passed, and not {what}: {lacks}; {why}")
                 return
             self._run_for(0.05)
 
