@@ -1,10 +1,14 @@
 """A frozen worker: its actors answer elsewhere; woken, it starts nothing and is not heard."""
 
 import asyncio
+import json
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
-from real_fleet import RealFleet, key_of, load, members, refs_on, settled, until
+from real_fleet import APP, RealFleet, key_of, load, members, refs_on, settled, until
 
 from denoagents.errors import OutcomeUnknownError
 
@@ -74,3 +78,46 @@ async def test_a_short_freeze_costs_time_and_nothing_else(fleet):
         assert await asyncio.gather(*asks) == [1] * 10
         assert await refs[0].where() == frozen.pid
         assert "evicted" not in fleet.broker.log
+
+
+class Caller:
+    """The client of apps/caller.py, and what it has counted."""
+
+    def __init__(self, fleet, folder):
+        self.output = folder / "caller.out"
+        with self.output.open("w") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, APP.parent / "caller.py", fleet.endpoint], stdout=file, cwd=folder
+            )
+
+    def tally(self):
+        lines = [line for line in self.output.read_text().splitlines() if line.startswith("{")]
+        return json.loads(lines[-1]) if lines else {}
+
+
+@pytest.fixture
+def caller(fleet, tmp_path):
+    caller = Caller(fleet, tmp_path)
+    yield caller
+    caller.process.kill()
+    caller.process.wait()
+
+
+@pytest.mark.asyncio
+async def test_a_client_that_was_frozen_for_long_goes_on_when_it_wakes(fleet, caller):
+    """The fleet has given it up meanwhile: it comes back by itself, as another incarnation."""
+    async with fleet.client("watching") as client:
+        await until(lambda: caller.tally().get("answers", 0) > 20)
+        caller.process.send_signal(signal.SIGSTOP)
+
+        async def is_given_up():
+            return "caller" not in await members(client)
+
+        await until(is_given_up, 5)
+        before = caller.tally()["answers"]
+        caller.process.send_signal(signal.SIGCONT)
+        await until(lambda: caller.tally()["answers"] > before + 50, 8)
+        assert "caller" in await members(client)
+        assert sum(caller.tally().values()) - caller.tally()["answers"] < 10, caller.tally()
+        counted = await client.actor(app.Counter, "called").count()
+        assert counted >= caller.tally()["answers"] - 1
