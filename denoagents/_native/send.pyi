@@ -1,7 +1,9 @@
 from asyncio import Future
 from collections.abc import Awaitable, Generator
+from contextvars import ContextVar
 from typing import Any
 
+from denoagents._native.cell import Turn
 from denoagents._native.envelope import ReplyTo
 from denoagents._native.ref import Ref, Target
 from denoagents._native.router import Destination, Router
@@ -13,6 +15,8 @@ class Breath:
     def __await__(self) -> Generator[Any]: ...
     def __iter__(self) -> Breath: ...
     def __next__(self) -> None: ...
+
+current_turn: ContextVar[Turn | None]
 
 def in_turn() -> bool: ...
 def admit(router: Router, ref: Ref, reply: ReplyTo) -> Future[None] | None: ...

@@ -1,8 +1,8 @@
 """A whole fleet in one thread: real brokers, workers and clients as simulated processes.
 
-Rules: each node is a process with its own loop, clock and host. A parent watches over each worker, as
-`denoagents up` does: a process that ends without being asked begins anew under the same name, unless
-`is_supervised` says otherwise. The broker's store outlives the broker.
+Rules: each node is a process with its own loop, clock and host. A parent watches over each worker,
+as `denoagents up` does: a process that ends without being asked begins anew under the same name,
+unless `is_supervised` says otherwise. The broker's store outlives the broker.
 """
 
 from __future__ import annotations

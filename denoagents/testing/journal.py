@@ -1,8 +1,8 @@
 """What was sent, what ran where, and how it ended: written by the simulated application itself.
 
-Rules: every message has a number; numbers rise in the order of sending. A rule that can be judged when
-a turn starts is judged then; what needs the end of the story is in `rules.py`. All that happens goes
-into the trace, whose hash is the same for the same seed.
+Rules: every message has a number; numbers rise in the order of sending. A rule that can be judged
+when a turn starts is judged then; what needs the end of the story is in `rules.py`. All that
+happens goes into the trace, whose hash is the same for the same seed.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Journal:
 
     # --- what the application writes ----------------------------------------------------------
 
-    def send(  # noqa: PLR0913, PLR0917 - what is known about a message
+    def send(
         self,
         sender: SimulatedNode,
         voice: str,
@@ -186,10 +186,14 @@ class Journal:
         self._last[key] = max(last, message.number)
 
     def fold(self, actor: str) -> tuple[int, int]:
-        """The state that an actor must have: its total and its mark, from the turns that ended well."""
+        """The state that an actor must have: total and mark, from the turns that ended well."""
         total = mark = 0
         for turn in sorted(
-            (one for one in self.turns.get(actor, ()) if one.is_done and one.message.method != "look"),
+            (
+                one
+                for one in self.turns.get(actor, ())
+                if one.is_done and one.message.method != "look"
+            ),
             key=lambda one: one.began_ns,
         ):
             total += 1

@@ -1,4 +1,4 @@
-"""A simulated process: its loops, its clock and its host in the network; it can be killed or frozen."""
+"""A simulated process: its loops, clock and host in the network; it can be killed or frozen."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ class SimulatedProcess:
         self._network = network
         clock = scheduler.clock()
         self.clock = clock.native
-        self.loop = ProcessLoop(scheduler, self.label, clock)
-        self.thread = ProcessLoop(scheduler, f"{self.label} heartbeat", clock)
+        # What a simulated process does not need, its loop does not have.
+        self.loop = ProcessLoop(scheduler, self.label, clock)  # type: ignore[abstract]
+        self.thread = ProcessLoop(  # type: ignore[abstract]
+            scheduler, f"{self.label} heartbeat", clock
+        )
         self.health: Health = "running"
 
     @property

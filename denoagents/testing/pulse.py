@@ -1,8 +1,8 @@
 """The heartbeat of a simulated node: what the native thread does, in virtual time.
 
-Rules: runs on a loop of its own, as the thread does; a node whose main loop is blocked still beats, a
-frozen process does not. The lease is renewed from the time at which something was sent. It follows
-`csrc/pulse_lease.h` step by step; only the connections are those of the memory network.
+Rules: runs on a loop of its own, as the thread does; a node whose main loop is blocked still beats,
+a frozen process does not. The lease is renewed from the time at which something was sent. It
+follows `csrc/pulse_lease.h` step by step; only the connections are those of the memory network.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from collections.abc import Callable
 
 from denoagents._native.packet import Packet
 from denoagents._native.pulse import ANSWERED, EVICTED, REFUSED, SILENT, UNKNOWN, Watch
-from denoagents.cluster.beat import Beat, BeatAnswer, BeatFlag, BeatStatus, decode_answer, encode_beat
+from denoagents.cluster.beat import (
+    Beat,
+    BeatAnswer,
+    BeatFlag,
+    BeatStatus,
+    decode_answer,
+    encode_beat,
+)
 from denoagents.cluster.settings import ClusterSettings
 from denoagents.envelope import PacketKind
 from denoagents.errors import ProtocolError
@@ -28,7 +35,7 @@ NEVER_ENDS = 2**63 - 1
 
 
 class SimulatedPulse:
-    """Beats for one node, keeps its lease, and ends its process when its loop is blocked for long."""
+    """Beats for one node, keeps its lease, ends its process when its loop is blocked for long."""
 
     def __init__(
         self,
@@ -103,22 +110,24 @@ class SimulatedPulse:
             return
         now_ns = self._now_ns()
         round_ns, self._round_at_ns = min(now_ns - self._round_at_ns, STEP_NS), now_ns
-        self._watch_loop(round_ns)
-        if not self._is_running:
+        if self._watch_loop(round_ns):
             return
         self._keep_contact(now_ns)
         wake_ns = min(self._next_beat_ns, now_ns + 100_000_000)
         self._loop.call_later(max(0.001, (wake_ns - now_ns) / 1e9), self._run)
 
-    def _watch_loop(self, round_ns: int) -> None:
+    def _watch_loop(self, round_ns: int) -> bool:
+        """True when the loop was blocked for too long, and the process has ended."""
         if self._ticks != self._seen_ticks:
             self._seen_ticks = self._ticks
             self._blocked_ns = 0
-            return
+            return False
         self._blocked_ns += round_ns
-        if self._blocked_ns >= self._settings.block_limit_s * 1e9:
-            self._is_running = False
-            self._end_process()
+        if self._blocked_ns < self._settings.block_limit_s * 1e9:
+            return False
+        self._is_running = False
+        self._end_process()
+        return True
 
     def _keep_contact(self, now_ns: int) -> None:
         beat_ns = int(self._settings.beat_every_s * 1e9)
@@ -157,7 +166,14 @@ class SimulatedPulse:
             self._next_beat_ns = now_ns + beat_ns
         self.beats += 1
         beat = Beat(
-            self._incarnation, now_ns, age_ns // 1000, lag_ns // 1000, late_ns // 1000, 0, self.beats, flags
+            self._incarnation,
+            now_ns,
+            age_ns // 1000,
+            lag_ns // 1000,
+            late_ns // 1000,
+            0,
+            self.beats,
+            flags,
         )
         self._sent_ns = now_ns
         if self._wire is not None:

@@ -1,4 +1,4 @@
-"""The rules of the semantics, as an oracle over a simulated fleet and what its application wrote down.
+"""The rules of the semantics: an oracle over a simulated fleet and what its application wrote down.
 
 Rules: `watch` is called after every round of every loop and judges what must hold at every instant.
 `judge` is called once, when the faults are over and everything is quiet. Losses are excused only
@@ -120,7 +120,7 @@ class Rules:
             self.evictions += 1
             self._journal.trace(f"{one} is evicted: {reason}")
             if self.is_gentle and one.end != "left":  # whose goodbye may have been lost
-                self._journal.violated(f"nobody was silent for long, but {one} is evicted: {reason}")
+                self._journal.violated(f"nobody was silent, but {one} is evicted: {reason}")
             if not one.end:
                 one.end, one.ended_ns = "evicted", self._fleet.scheduler.now_ns
 
@@ -147,7 +147,11 @@ class Rules:
     def is_at_work(self, actor: str) -> bool:
         """A turn of the actor began in the last two seconds."""
         turns = self._journal.turns.get(actor)
-        return bool(turns) and self._fleet.scheduler.now_ns - turns[-1].began_ns < BUSY_NS
+        return (
+            turns is not None
+            and bool(turns)
+            and self._fleet.scheduler.now_ns - turns[-1].began_ns < BUSY_NS
+        )
 
     # --- when it is quiet -------------------------------------------------------------------------
 
@@ -162,7 +166,8 @@ class Rules:
         assert self._fleet.broker is not None
         fleet = self._fleet.broker.fleet
         if not fleet.is_settled:
-            yield f"version {fleet.version} waits for {[one.name for one in fleet.unacknowledged()]}"
+            waits_for = [one.name for one in fleet.unacknowledged()]
+            yield f"version {fleet.version} waits for {waits_for}"
         for name, group in fleet.groups.items():
             if not group.is_handed_over or group.lingering:
                 yield f"group {name} is not handed over: {group.lingering}"
@@ -239,9 +244,7 @@ class Rules:
             is_last = at + 1 == len(self.versions)
             if is_last or self.versions[at + 1].at_ns >= since_ns:
                 owners |= {who for who, slots in seen.owners.items() if slots & bit}
-        return any(
-            one.incarnation in owners and one.ended_ns >= since_ns for one in self._deaths()
-        )
+        return any(one.incarnation in owners and one.ended_ns >= since_ns for one in self._deaths())
 
     def _deaths(self) -> list[SimulatedNode]:
         return [one for one in self._fleet.nodes if one.end not in {"", "left"}]

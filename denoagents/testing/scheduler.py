@@ -1,10 +1,11 @@
 """Many processes in one thread: who runs next, in virtual time, from one seed.
 
-Rules: each loop belongs to one simulated process (its main thread, or another one) and is run by the
-scheduler alone, one round at a time. Which of several ready loops runs next is drawn from the seed.
-Time stands still while a loop runs, moves a little with each round, and jumps to the next timer when
-nobody is ready. A loop that is stopped runs nothing; its timers and packets wait until it goes on.
-A dead one never runs again. Every process has a clock of its own, with an offset and a drift.
+Rules: each loop belongs to one simulated process (its main thread, or another one) and is run by
+the scheduler alone, one round at a time. Which of several ready loops runs next is drawn from the
+seed. Time stands still while a loop runs, moves a little with each round, and jumps to the next
+timer when nobody is ready. A loop that is stopped runs nothing; its timers and packets wait until
+it goes on. A dead one never runs again. Every process has a clock of its own, with an offset and a
+drift.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ ROUND_NS = 2_000
 """What a round of a loop costs."""
 
 
-class StoppedClock(RuntimeError):
+class StoppedClockError(RuntimeError):
     """Everything waits, and no timer is set: in real time this would hang for ever."""
 
 
@@ -49,15 +50,18 @@ class ProcessLoop(asyncio.AbstractEventLoop):
 
     # --- what asyncio asks ------------------------------------------------------------------
 
-    def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    def call_soon(  # type: ignore[override]
+        self,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
         handle = asyncio.Handle(callback, args, self, context)
         self.ready.append(handle)
         self.scheduler.wake(self)
         return handle
 
-    def call_later(
+    def call_later(  # type: ignore[override]
         self,
         delay: float,
         callback: Callable[..., object],
@@ -66,7 +70,7 @@ class ProcessLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.TimerHandle:
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
-    def call_at(
+    def call_at(  # type: ignore[override]
         self,
         when: float,
         callback: Callable[..., object],
@@ -93,9 +97,11 @@ class ProcessLoop(asyncio.AbstractEventLoop):
             error = context.get("exception")
             frames = traceback.extract_tb(error.__traceback__) if error is not None else ()
             where = " < ".join(
-                f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[::-1]
+                f"{Path(one.filename).name}:{one.lineno} {one.name}" for one in frames[::-1]
             )
-            self.scheduler.problems.append(f"{self.name}: {context['message']}: {error!r} ({where})")
+            self.scheduler.problems.append(
+                f"{self.name}: {context['message']}: {error!r} ({where})"
+            )
 
     def get_debug(self) -> bool:
         return False
@@ -229,7 +235,7 @@ class Scheduler:
             task = loop.create_task(coroutine)
         self.run_for(limit_s, task.done)
         if not task.done():
-            raise StoppedClock(f"{coroutine!r} did not end within {limit_s:g} s")
+            raise StoppedClockError(f"{coroutine!r} did not end within {limit_s:g} s")
         result: T = task.result()
         return result
 

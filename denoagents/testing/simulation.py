@@ -1,9 +1,9 @@
 """One seed, one story: a fleet, its application, what goes wrong, and whether every rule held.
 
-    python -m denoagents.testing.simulation --seed 7 -v     replays the story of seed 7, and tells it
-    python -m denoagents.testing.simulation --seeds 0-499   many stories; exit code 1 if one fails
+    python -m denoagents.testing.simulation --seed 7 -v     replays story 7, and tells it
+    python -m denoagents.testing.simulation --seeds 0-499   many; exit code 1 if one fails
 
-Rules: everything random comes from the seed; the same seed gives the same trace hash, in any process.
+Rules: everything random comes from the seed; the same seed gives the same trace, in any process.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class Simulation:
         self._run_until(LIVENESS_S, self.rules.unquiet, "all is quiet")
         self.fleet.is_supervised = False
         reports.clear()
-        self._run_until(LIVENESS_S, lambda: self._missing(reports), "every actor has answered again")
+        self._run_until(LIVENESS_S, lambda: self._missing(reports), "every actor answers again")
         self._run_until(LIVENESS_S, self.rules.unquiet, "all is quiet again")
         if not self.journal.violations:
             self.rules.judge(reports)

@@ -100,7 +100,7 @@ class Tally(Actor):
             if is_ask:
                 await outcome_of(seen.journal, message, other.add(message.number))
             else:
-                await told(seen.journal, message, tell(other.add, message.number))
+                await tell(other.add, message.number)
             return self._count(number)
 
     async def report(self) -> tuple[int, int]:
@@ -129,11 +129,6 @@ def outcome_for(error: DenoagentsError) -> Outcome:
     return "raised" if isinstance(error, RemoteError) else "unknown"
 
 
-async def told(journal: Journal, message: Message, sending: Awaitable[None]) -> None:
-    """Await a tell's credit."""
-    await sending
-
-
 class Voice:
     """One task of one node that talks to actors."""
 
@@ -156,19 +151,30 @@ class Voice:
     async def talk(self) -> None:
         """Until silenced, or until the node is over."""
         node = self._seen.node.node
-        while node.state in {"new", "starting"}:
+        while node.state in {"new", "starting"}:  # noqa: ASYNC110 - nobody signals a start
             await asyncio.sleep(0.02)
         while not self.is_silent and node.state == "running":
             await asyncio.sleep(self._chance.expovariate(1 / self._pause_s))
-            if not self.is_silent and node.state == "running":
+            if not self._is_over():
                 await self._say()
+
+    def _is_over(self) -> bool:
+        return self.is_silent or self._seen.node.node.state != "running"
 
     async def _say(self) -> None:
         chance = self._chance
         key = self._keys[min(int(chance.paretovariate(0.7)) - 1, len(self._keys) - 1)]
         priority: PriorityName = chance.choices(("high", "normal", "low"), (2, 7, 1))[0]
         kinds: list[Callable[[str, PriorityName], Awaitable[None]]]
-        kinds = [self._tell, self._ask, self._wait, self._hurry, self._fail, self._look, self._stream]
+        kinds = [
+            self._tell,
+            self._ask,
+            self._wait,
+            self._hurry,
+            self._fail,
+            self._look,
+            self._stream,
+        ]
         kinds.append(self._pass_on)
         await chance.choices(kinds, (45, 25, 8, 4, 3, 5, 4, 6))[0](key, priority)
 
@@ -229,7 +235,9 @@ class Voice:
         limit = self._chance.randint(0, 40)
         message = self._send(key, "count_to", priority)
         ref = self._ref(key, priority)
-        await self._answered(message, self._read(message, ref.count_to(message.number, limit), limit))
+        await self._answered(
+            message, self._read(message, ref.count_to(message.number, limit), limit)
+        )
 
     async def _read(
         self, message: Message, items: AsyncGenerator[int, None], limit: int
