@@ -234,9 +234,7 @@ class Placement:
         for actor in excepted:
             router.local_cell(actor).held = True  # it arrives later
         self._unhold(
-            cell
-            for cell in self._cells_in(slots)
-            if root_of(cell.address) not in excepted
+            cell for cell in self._cells_in(slots) if root_of(cell.address) not in excepted
         )
 
     def _unhold(self, cells: Iterable[Cell]) -> None:

@@ -186,7 +186,7 @@ async def test_what_the_generator_raises_comes_after_its_items(node: Node) -> No
     got = []
     with pytest.raises(RemoteError, match="after 3"):
         async for i in node.actor(Writer, "a").fail_after(3):
-            got.append(i)  # noqa: PERF401 - what came before the error counts
+            got.append(i)
             await asyncio.sleep(0.01)
     assert got == [0, 1, 2]
 
