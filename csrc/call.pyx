@@ -21,7 +21,9 @@ from denoagents._native.ref cimport Ref, Target
 from denoagents._native.router cimport Destination, Parking, Router
 from denoagents._native.send cimport admit, begin, choose, turn_of_context
 
-from denoagents.errors import DenoagentsError, ExpiredError, RequestTimeoutError
+from denoagents.errors import (
+    DenoagentsError, ExpiredError, OutcomeUnknownError, RejectedError, RequestTimeoutError,
+)
 
 
 cdef extern from "Python.h":
@@ -166,7 +168,11 @@ cdef class Call(ReplyTo):
     cpdef object reject(self, object error):
         if self.state != WAITING:
             return
-        if isinstance(error, DenoagentsError) or self.ref.router.directory is None:
+        if self.is_repeated and isinstance(error, RejectedError):
+            self.settle(FAILED, OutcomeUnknownError(
+                f"the owner ended before it answered, and the repeat was refused: {error}"
+            ))
+        elif isinstance(error, DenoagentsError) or self.ref.router.directory is None:
             self.settle(FAILED, error)
         else:
             self.settle(FAILED, self.ref.router.directory.local_error(error))
@@ -266,8 +272,8 @@ cdef class Call(ReplyTo):
         self.place = None
         try:
             begin(self.target, self.ref, self.arguments, self.keywords, self, WANTS_REPLY)
-        except DenoagentsError as error:
-            self.settle(FAILED, error)
+        except DenoagentsError:
+            return False
         return True
 
     def __del__(self):
