@@ -1,4 +1,4 @@
-"""A whole fleet in virtual time: real nodes and brokers, seeded faults, every rule of the semantics.
+"""A whole fleet in virtual time: real nodes and brokers, seeded faults, all rules of the semantics.
 
 `DENOAGENTS_FULL=1` plays two thousand stories instead of fifty. A failing one names the command
 that replays it.
