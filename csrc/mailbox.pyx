@@ -47,27 +47,25 @@ cdef class Mailbox:
         return 3
 
     cdef Envelope pop(self):
-        """The next message by weight, or None."""
-        cdef Py_ssize_t high, normal, low
-        if self.held == 0:
-            return None
-        high = 0 if self.high is None else len(self.high)
-        normal = 0 if self.normal is None else len(self.normal)
-        low = 0 if self.low is None else len(self.low)
-        while True:
-            if high and self.high_left:
-                self.high_left -= 1
-                self.held -= 1
-                return <Envelope> self.high.popleft()
-            if normal and self.normal_left:
-                self.normal_left -= 1
-                self.held -= 1
-                return <Envelope> self.normal.popleft()
-            if low and self.low_left:
-                self.low_left -= 1
-                self.held -= 1
-                return <Envelope> self.low.popleft()
-            self.high_left, self.normal_left, self.low_left = 8, 4, 1
+        """The next message by weight, or None; cancelled ones take no turn. The caller counts `waiting`."""
+        cdef Envelope envelope
+        while self.held:
+            if self.high_left and self.high is not None and len(self.high):
+                envelope = <Envelope> self.high.popleft()
+                self.high_left -= not envelope.flags & CANCELLED
+            elif self.normal_left and self.normal is not None and len(self.normal):
+                envelope = <Envelope> self.normal.popleft()
+                self.normal_left -= not envelope.flags & CANCELLED
+            elif self.low_left and self.low is not None and len(self.low):
+                envelope = <Envelope> self.low.popleft()
+                self.low_left -= not envelope.flags & CANCELLED
+            else:
+                self.high_left, self.normal_left, self.low_left = 8, 4, 1
+                continue
+            self.held -= 1
+            if not envelope.flags & CANCELLED:
+                return envelope
+        return None
 
     cdef Envelope first(self):
         """A message of the highest priority inside, or None; it stays."""
@@ -94,10 +92,8 @@ cdef class Mailbox:
         self.push(envelope)
 
     def take(self):
-        """The next message that is not cancelled, or None."""
+        """The next message, or None."""
         cdef Envelope envelope = self.pop()
-        while envelope is not None and envelope.flags & CANCELLED:
-            envelope = self.pop()
         if envelope is not None:
             self.waiting -= 1
         return envelope

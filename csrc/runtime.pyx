@@ -204,17 +204,12 @@ cdef class Runtime(Runners):
 
     cdef Envelope next_waiting(self, Cell cell):
         """Take the next message out of a mailbox, or None."""
-        cdef Envelope envelope
-        while cell.mailbox is not None:
-            envelope = cell.mailbox.pop()
-            if envelope is None:
-                break
-            if not envelope.flags & CANCELLED:
-                envelope.cell = None
-                cell.mailbox.waiting -= 1
-                self.left(cell)
-                return envelope
-        return None
+        cdef Envelope envelope = None if cell.mailbox is None else cell.mailbox.pop()
+        if envelope is not None:
+            envelope.cell = None
+            cell.mailbox.waiting -= 1
+            self.left(cell)
+        return envelope
 
     cdef int left(self, Cell cell) except -1:
         """A message has left the mailbox of `cell`."""

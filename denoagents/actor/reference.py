@@ -6,6 +6,7 @@ Rules: to editors and type checkers a ref is an instance of its actor class; at 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
@@ -21,6 +22,8 @@ from denoagents.errors import UsageError
 A = TypeVar("A", bound=Actor)
 T = TypeVar("T")
 P = ParamSpec("P")
+
+_PLAIN_KEY = re.compile(r"[^%/\x00-\x1f\x7f]{1,200}")
 
 PriorityName = Literal["high", "normal", "low"]
 
@@ -104,7 +107,10 @@ class Refs:
             raise UsageError(
                 f"an actor's key is a non-empty str that does not begin with ~, got {key!r}"
             )
-        return self.ref(cls, Address(self.type_of(cls).name, key).text)
+        name = self.type_of(cls).name
+        # most keys have nothing to escape: 0.2 µs instead of 2 (bench: spawn)
+        text = f"{name}/{key}" if _PLAIN_KEY.fullmatch(key) else Address(name, key).text
+        return self.ref(cls, text)
 
     def address_of(self, value: object) -> Address | None:
         """For the codec: the address of a ref, None for any other value."""

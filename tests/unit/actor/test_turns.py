@@ -13,6 +13,7 @@ import pytest
 from embedded import check_books, embedded, in_virtual_time
 
 from denoagents import Actor, Node, RemoteError, options, tell
+from denoagents._native.call import in_turn
 
 mood: contextvars.ContextVar[str] = contextvars.ContextVar("mood", default="calm")
 
@@ -304,10 +305,13 @@ async def test_asks_can_be_nested_deeper_than_the_stack_may_be(node: Node) -> No
 class Parent(Actor):
     async def start_background(self, other: Clerk) -> None:
         async def later() -> None:
+            assert in_turn()
             await asyncio.sleep(60)
+            assert not in_turn()
             outcome.append(await other.work("late"))
 
         background.append(asyncio.create_task(later()))
+        await asyncio.sleep(0)
 
 
 outcome: list[list[str]] = []
