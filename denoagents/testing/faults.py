@@ -48,7 +48,10 @@ class Faults:
             (2, self._freeze_broker),
             (1, self._partition_one_way),
         ]
-        self._kinds = gentle if is_gentle else gentle + harsh
+        kinds = gentle if is_gentle else gentle + harsh
+        # Each story has its own mood: what all of them do a little of finds less than what some do a lot.
+        self._kinds = [(weight * self._chance.choice([0, 1, 1, 3]), act) for weight, act in kinds]
+        self._kinds.append((1, self._start_worker))
 
     def disturb(self) -> float:
         """Do one thing, after which so many seconds should pass."""
@@ -65,7 +68,7 @@ class Faults:
         fleet = self.fleet
         fleet.network.heal()
         fleet.network.slowness.clear()
-        fleet.network.loss_share = fleet.network.damage_share = 0.0
+        fleet.network.loss_share = fleet.network.damage_share = fleet.network.repeat_share = 0.0
         for one in fleet.nodes:
             one.process.go_on()
         if fleet.broker_process is not None and fleet.broker_process.is_alive:

@@ -27,7 +27,7 @@ from denoagents.testing.scheduler import Scheduler
 BROKER_HOST = "broker"
 BROKER = "tcp://broker:7400"
 
-End = Literal["", "killed", "lost", "blocked", "evicted", "left", "refused"]
+End = Literal["", "killed", "lost", "blocked", "evicted", "left", "cut short", "refused"]
 
 
 @dataclass(eq=False)
@@ -184,9 +184,9 @@ class SimulatedFleet:
             one.process.start(self._leave(one))
 
     async def _leave(self, one: SimulatedNode) -> None:
-        await one.node.close()
-        self.tell(f"{one} has left")
-        self._over(one, "left")
+        is_done = await one.node.close()
+        self.tell(f"{one} has left{'' if is_done else ', and could not hand everything over'}")
+        self._over(one, "left" if is_done else "cut short")
 
     def kill(self, one: SimulatedNode) -> None:
         """SIGKILL."""
@@ -216,7 +216,7 @@ class SimulatedFleet:
             one.end, one.ended_ns = end, self.scheduler.now_ns
 
     def _begin_anew(self, one: SimulatedNode) -> None:
-        if self.is_supervised and one.end != "left":
+        if self.is_supervised and one.end not in {"left", "cut short"}:
             self.scheduler.at(
                 self.chance.uniform(0.05, 0.5),
                 lambda: self.start(one.name, one.serve) if self.is_supervised else None,

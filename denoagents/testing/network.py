@@ -46,6 +46,8 @@ class _Flow:
         due_s = self._end.loop.time() + network.delay_s(self.source, self.target)
         self._last_due_s = max(self._last_due_s, due_s)
         self.under_way.append((self._last_due_s, frame))
+        if network.repeat_share and network.chance.random() < network.repeat_share:
+            self.under_way.append((self._last_due_s, frame))
         self.schedule()
 
     def end(self, *, lose: bool) -> None:
@@ -249,6 +251,8 @@ class Network:
         """Hosts that are gone without a word."""
         self.slowness: dict[tuple[str, str], float] = {}
         """(from, to) host: by what the delay is multiplied."""
+        self.repeat_share = 0.0
+        """The share of packets that come twice; TCP has none."""
         self.listening: dict[str, _Listening] = {}
         self.cuts = self.frames_lost = self.frames_damaged = self.frames_delivered = 0
         self._pipes: dict[_Pipe, None] = {}

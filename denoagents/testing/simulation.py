@@ -35,7 +35,9 @@ from denoagents.testing.talk import Tally, Voice, Witness
 FAULTS_S = 8.0
 """How long a fleet is disturbed."""
 LIVENESS_S = 5.0
-"""So long after the last fault every actor has answered, and so long after that all is quiet."""
+"""So long after the last fault every actor has answered."""
+QUIET_S = 8.0
+"""So long after that all is quiet: longer than the longest back-off of who waits for a broker."""
 STEP_NS = 50_000_000
 UNEXPECTED = frozenset({"error", "critical", "exception"})
 EXPECTED_EVENTS = frozenset({"evicted"})
@@ -76,6 +78,7 @@ class Simulation:
         network.shortest_s, network.longest_s = longest_s / 20, longest_s
         network.loss_share = chance.choice([0.0, 0.0, 0.0, 0.002])
         network.damage_share = chance.choice([0.0, 0.0, 0.0, 0.002])
+        network.repeat_share = chance.choice([0.0, 0.0, 0.0, 0.01])
         self.keys = [f"a{number:02}" for number in range(chance.choice([3, 8, 20]))]
         self.asks_wait = self.fleet.settings.link.window_bytes < 10_000
         self.pace_s = chance.choice([0.01, 0.03, 0.1])
@@ -85,7 +88,8 @@ class Simulation:
         self.fleet.on_start = self._give_voices
         self._voices: list[Voice] = []
         self._is_told, self._told = is_told, 0
-        self._is_ending = self._is_asking = False
+        self._is_ending = False
+        self._asker: SimulatedNode | None = None
         if is_told:
             self.journal.listen = self._tell
 
@@ -145,7 +149,7 @@ class Simulation:
         self.fleet.start("witness")
         reports: dict[str, tuple[int, int]] = {}
         self._run_until(LIVENESS_S, lambda: self._ask_all(reports), "every actor has answered")
-        self._run_until(LIVENESS_S, self.rules.unquiet, "all is quiet")
+        self._run_until(QUIET_S, self.rules.unquiet, "all is quiet")
         self.fleet.is_supervised = False
         reports.clear()
         self._run_until(LIVENESS_S, lambda: self._missing(reports), "every actor answers again")
@@ -172,9 +176,10 @@ class Simulation:
         """Who has not answered; they are asked again, unless they are being asked."""
         clients = [one for one in self.fleet.clients() if one.is_usable and not one.is_leaving]
         missing = [key for key in self.keys if f"Tally/{key}" not in reports]
-        if clients and missing and not self._is_asking:
-            self._is_asking = True
-            clients[-1].process.start(self._ask_for_reports(clients[-1], missing, reports))
+        is_asking = self._asker is not None and self._asker.is_usable
+        if clients and missing and not is_asking:
+            self._asker = clients[-1]
+            self._asker.process.start(self._ask_for_reports(self._asker, missing, reports))
         return missing
 
     async def _ask_for_reports(
@@ -186,7 +191,7 @@ class Simulation:
                 reports[f"Tally/{key}"] = await ref.report()
 
         await asyncio.gather(*(ask(key) for key in keys))
-        self._is_asking = False
+        self._asker = None
 
     def _give_voices(self, one: SimulatedNode) -> None:
         seen = one.process.loop.notes = Witness(self.journal, one)

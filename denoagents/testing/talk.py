@@ -175,8 +175,8 @@ class Voice:
             self._look,
             self._stream,
         ]
-        kinds.append(self._pass_on)
-        await chance.choices(kinds, (45, 25, 8, 4, 3, 5, 4, 6))[0](key, priority)
+        kinds += [self._pass_on, self._burst]
+        await chance.choices(kinds, (40, 25, 8, 4, 3, 5, 4, 6, 5))[0](key, priority)
 
     # --- kinds of messages --------------------------------------------------------------------
 
@@ -198,6 +198,15 @@ class Voice:
             await tell(self._ref(key, priority).add, message.number)
         except DenoagentsError as error:
             self._seen.journal.end(message, outcome_for(error), error)
+
+    async def _burst(self, key: str, priority: PriorityName) -> None:
+        """Many at once, some of them a little later."""
+        for _ in range(self._chance.randint(5, 20)):
+            if self.is_silent:
+                return
+            await self._tell(key, priority)
+            if self._chance.random() < 0.3:
+                await asyncio.sleep(self._chance.uniform(0.0, 0.02))
 
     async def _ask(self, key: str, priority: PriorityName) -> None:
         ref = self._ref(key, priority)
