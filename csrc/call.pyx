@@ -117,6 +117,11 @@ cdef class Call(ReplyTo):
         if self.state == WAITING:
             if self.waiter is not None and not self.waiter.done():
                 raise RuntimeError(f"{self!r} is being awaited already")
+            try:
+                router.runtime.check_loop()
+            except BaseException:
+                self.abandon()
+                raise
             self.waiter = router.runtime.loop.create_future()
             return wait_for(self.waiter, result)
         given, self.value = self.value, None

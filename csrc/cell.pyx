@@ -7,7 +7,8 @@ from denoagents._native.envelope cimport Envelope
 
 from denoagents.errors import CallCycleError
 
-cdef int MAX_CHAIN = 128                 # turns waiting for each other in one request
+cdef int MAX_CHAIN = 128                 # turns waiting for each other that a message tells of
+cdef int PATH = 12                       # of them, an error tells of
 
 
 cdef class Cell:
@@ -80,24 +81,25 @@ cdef class Turn:
         return self.coroutine is None
 
     cpdef object chain(self):
-        """The turns that wait for each other up to this one: a tuple of (address, incarnation, number)."""
+        """The turns that wait for each other up to this one: a tuple of (address, incarnation, number).
+
+        Of a very long chain the last MAX_CHAIN.
+        """
         cdef Turn turn = self
         cdef Envelope envelope
         cdef object before = ()
         waiting = []
-        while turn is not None and turn.chain_cache is None:
+        while turn is not None and turn.chain_cache is None and len(waiting) < MAX_CHAIN:
             waiting.append(turn)
-            if len(waiting) > MAX_CHAIN:
-                raise CallCycleError(f"{MAX_CHAIN} asks wait for each other; the last is {self.cell.address}")
             envelope = turn.cause if turn.envelope is None else turn.envelope
             if envelope is not None and envelope.chain is not None:
                 before = envelope.chain
             turn = turn.asker()
-        if turn is not None:
+        if turn is not None and turn.chain_cache is not None:
             before = turn.chain_cache
         for turn in reversed(waiting):
             if len(before) >= MAX_CHAIN:
-                raise CallCycleError(f"{MAX_CHAIN} asks wait for each other; the last is {self.cell.address}")
+                before = before[1:]
             before = (*before, (turn.cell.address, turn.cell.runtime.incarnation, turn.number))
             turn.chain_cache = before
         return self.chain_cache
@@ -130,10 +132,26 @@ cdef bint waits_for(Cell cell, Envelope envelope) except -1:
 
 cdef object cycle_error(Cell cell, Envelope envelope):
     """What the asker of `envelope` gets: the path that leads back to `cell`."""
-    chain = envelope.chain if envelope.caller is None else (<Turn> envelope.caller).chain()
-    path = [address for address, _, _ in chain]
-    first = path.index(cell.address) if cell.address in path else 0
+    cdef Turn asker = <Turn> envelope.caller
+    path = [cell.address]
+    chain = envelope.chain
+    address = None
+    while asker is not None and address != cell.address:
+        address = asker.cell.address
+        path.append(address)
+        if asker.envelope is not None:
+            chain = asker.envelope.chain
+        asker = asker.asker()
+    if asker is None and chain is not None:
+        for before, _, _ in reversed(chain):
+            if address == cell.address:
+                break
+            address = before
+            path.append(address)
+    path.reverse()
+    if len(path) > PATH:
+        path = [*path[:PATH // 2], f"… {len(path) - PATH} more …", *path[len(path) - PATH // 2:]]
     return CallCycleError(
-        f"{' -> '.join([*path[first:], cell.address])} waits for itself; "
+        f"{' -> '.join(path)} waits for itself; "
         "use tell, hand the value in as an argument, or declare the class with reentrant = True"
     )

@@ -40,6 +40,7 @@ cdef extern from "Python.h":
 
 current_turn: contextvars.ContextVar = contextvars.ContextVar("denoagents_turn", default=None)
 cdef object CURRENT = current_turn
+cdef object running_loop = asyncio._get_running_loop
 cdef object SWAP = getattr(asyncio.tasks, "_swap_current_task", None)    # from Python 3.12 on
 cdef dict TASKS = None if SWAP is not None else asyncio.tasks._current_tasks
 
@@ -187,6 +188,15 @@ cdef class Runners:
         self.spares = []
         self.base_context = contextvars.copy_context()
 
+    def check_loop(self) -> None:
+        """Raise UsageError when another loop than the node's runs in this thread."""
+        loop = running_loop()
+        if loop is not None and loop is not self.loop:
+            raise UsageError(
+                "this ref belongs to a node that was started on another event loop; "
+                "start the node, use it and close it inside one asyncio.run(...)"
+            )
+
     def lend(self, Pulse pulse not None) -> None:
         """Start turns only while the lease that `pulse` renews is valid."""
         self.pulse, self.lease = pulse, pulse.lease
@@ -235,6 +245,8 @@ cdef class Runners:
         turn.context = PyContext_Copy(self.base_context)
         turn.runner = runner
         outer = swap_task(self.loop, runner.task)
+        if outer is None and not self.running and not self.is_on_loop(turn, runner):
+            return True
         self.depth += 1
         try:
             status = self.advance(turn, None)
@@ -251,6 +263,19 @@ cdef class Runners:
         if runner.waiter is not None and not runner.waiter.done():
             runner.waiter.set_result(None)
         return False
+
+    cdef bint is_on_loop(self, Turn turn, Runner runner) except -1:
+        """Whether the node's loop is the one that runs; if not, the turn ends before it begins."""
+        try:
+            self.check_loop()
+        except UsageError as error:
+            swap_task(self.loop, None)
+            turn.runner = None
+            self.put_back_spare(runner)
+            turn.coroutine.close()
+            self.finish(turn, None, error)
+            return False
+        return True
 
     cdef Runner take_spare(self):
         cdef Runner runner

@@ -144,6 +144,7 @@ cdef class Runtime(Runners):
 
     def run_soon(self) -> None:
         if not self.scheduled and not self.running and self.ready.some():
+            self.check_loop()
             self.scheduled = True
             self.loop.call_soon(self.run)
 

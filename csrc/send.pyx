@@ -17,13 +17,14 @@ from denoagents._native.router cimport ASK, STREAM, TELL, Destination, Router
 
 from denoagents._native.runner import current_turn
 
-from denoagents.errors import ArgumentsError, ExpiredError, NodeStoppedError, PayloadTooLargeError
+from denoagents.errors import ArgumentsError, CallCycleError, ExpiredError, NodeStoppedError, PayloadTooLargeError
 
 
 cdef extern from "Python.h":
     int PyContextVar_Get(object var, PyObject* default_value, PyObject** value) except -1
 
 cdef object CURRENT = current_turn
+cdef int MAX_CHAIN = 128                 # as long as a chain can be
 
 
 cdef Turn turn_of_context():
@@ -143,6 +144,8 @@ cdef Destination begin(Target target, Ref ref, tuple args, dict kwargs, ReplyTo 
     if reply is not None:
         reply.number = number
     chain = turn.chain() if flags and turn is not None else None
+    if chain is not None and len(chain) >= MAX_CHAIN:
+        raise CallCycleError(f"{MAX_CHAIN} asks wait for each other; the last is {turn.cell.address}")
     trace = None if turn is None or turn.envelope is None else turn.envelope.trace
     router.books.sent += 1
     router.books.retained += 1

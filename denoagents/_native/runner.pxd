@@ -29,6 +29,7 @@ cdef class Runners:
     cdef public uint64_t incarnation
     cdef unsigned long thread            # the loop's
     cdef public bint stopped
+    cdef bint running                    # on the stack of Runtime.run, which the loop calls
     cdef int64_t* lease                  # the word that `pulse` writes: valid until (this clock); NULL: always
     cdef Pulse pulse
     cdef object lease_owner              # keeps a word that is not the pulse's alive
@@ -37,6 +38,7 @@ cdef class Runners:
     cdef int check_thread(self) except -1
     cdef Turn make_turn(self, Cell cell, Envelope envelope, object label)
     cdef bint launch(self, Turn turn) except -1
+    cdef bint is_on_loop(self, Turn turn, Runner runner) except -1
     cdef Runner take_spare(self)
     cdef int put_back_spare(self, Runner runner) except -1
     cdef int advance(self, Turn turn, object error) except -2

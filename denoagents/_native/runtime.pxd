@@ -13,7 +13,6 @@ cdef class Runtime(Runners):
     cdef Ready ready
     cdef Cell serving                    # the cell that run() is at
     cdef bint scheduled                  # a call of run() stands in the loop
-    cdef bint running                    # inside run()
     cdef int inline_left                 # turns inside their askers' awaits until the loop must come round
     cdef int64_t inline_ns               # time for them
     cdef readonly int64_t activations

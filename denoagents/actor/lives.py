@@ -40,6 +40,7 @@ class Lives:
     def __init__(self, passivation: Passivation) -> None:
         self.passivation, self.log = passivation, FailureLog()
         self.restarts = 0
+        self._calls_on_stop = True
         self.leaving: set[Cell] = set()
         self._stopping: dict[Cell, list[asyncio.Future[None]]] = {}
 
@@ -230,23 +231,34 @@ class Lives:
         self.stop_after_turn(cell)
         await waiter
 
-    async def end_all(self, within_s: float) -> None:
+    async def end_all(self, within_s: float, *, calls_on_stop: bool) -> bool:
         """Stop every actor, for the end of the node: turns are cancelled, then on_stop is called.
 
-        Returns when all have gone, or after `within_s`.
+        Returns when all have gone, or after `within_s`; whether all have gone.
         """
-        reason = NodeStoppedError("the node has stopped")
-        ending = [
-            cell
-            for cell in tuple(self.runtime.cells.values())
-            if cell.turn is not None or cell.family is not None or _has_farewell(cell)
-        ]
-        waiters = [self._end_of(cell) for cell in ending]
-        for cell in ending:
-            if cell.family is None or cell.family.parent is None:
-                self._stop_now(cell, reason)
-        if waiters:
-            await asyncio.wait(waiters, timeout=within_s)
+        self._calls_on_stop = calls_on_stop
+        end_s = self.runtime.loop.time() + within_s
+        while ending := [cell for cell in self.runtime.cells.values() if self._has_end(cell)]:
+            left_s = end_s - self.runtime.loop.time()
+            if left_s <= 0:
+                return False
+            waiters = [self._end_of(cell) for cell in ending]
+            for cell in ending:
+                if cell.family is None or cell.family.parent is None:
+                    self._stop_now(
+                        cell, NodeStoppedError(f"the node of {cell.address} has stopped")
+                    )
+            await asyncio.wait(waiters, timeout=left_s)
+        return True
+
+    def _has_end(self, cell: Cell) -> bool:
+        """Whether anything is to be done about `cell` before its node ends."""
+        is_busy = cell.turn is not None or cell.waiting > 0 or cell.family is not None
+        return is_busy or self._has_farewell(cell)
+
+    def _has_farewell(self, cell: Cell) -> bool:
+        on_stop = getattr(type(cell.instance), "on_stop", Actor.on_stop)
+        return self._calls_on_stop and on_stop is not Actor.on_stop
 
     def _end_of(self, cell: Cell) -> asyncio.Future[None]:
         waiter: asyncio.Future[None] = self.runtime.loop.create_future()
@@ -302,7 +314,7 @@ class Lives:
     def _farewell(self, cell: Cell) -> None:
         if cell.state != CellState.STOPPING or cell.turn is not None:
             return
-        if _has_farewell(cell):
+        if self._has_farewell(cell):
             self.runtime.run_hook(cell, cell.instance.on_stop(), "on_stop")
         else:
             self._gone(cell)
@@ -326,10 +338,6 @@ class Lives:
             self._farewell(parent)
         elif family.is_resetting:
             self._resume(parent)
-
-
-def _has_farewell(cell: Cell) -> bool:
-    return cell.instance is not None and type(cell.instance).on_stop is not Actor.on_stop
 
 
 def wake(waiters: Iterable[asyncio.Future[None]]) -> None:

@@ -98,6 +98,7 @@ class Reader(ReplyTo):
         return self._decode(item) if isinstance(item, _Encoded) else item
 
     async def _arrival(self) -> None:
+        self._router.runtime.check_loop()
         self._waiter = self._router.runtime.loop.create_future()
         try:
             await self._waiter

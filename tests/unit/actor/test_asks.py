@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -63,6 +64,11 @@ class Counter(Actor):
         if how == "generator":
             raise GeneratorExit
         raise ActorStoppedError("by hand")
+
+    async def count_to(self, n: int) -> AsyncIterator[int]:
+        for i in range(n):
+            await asyncio.sleep(0.001)
+            yield i
 
     async def _private(self) -> None: ...
 
@@ -249,6 +255,35 @@ async def test_a_ref_used_in_another_thread_says_what_to_do() -> None:
         assert "run_coroutine_threadsafe" in str(first)
         assert isinstance(second, UsageError)
         assert third == 1
+
+
+def test_a_ref_used_on_another_loop_says_so_and_does_not_hang() -> None:
+    """As happens with a fixture that starts a node on a loop that its tests do not run on."""
+    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+    node = embedded()
+    first.run_until_complete(node.start())
+    counter: Any = node.actor(Counter, "a")
+    found = []
+
+    async def use() -> None:
+        for attempt in (
+            counter.wait_and_add,
+            lambda n: tell(counter.add, n),
+            lambda n: anext(counter.count_to(n)),
+        ):
+            try:
+                async with asyncio.timeout(1):
+                    await attempt(1)
+            except UsageError as error:
+                found.append(str(error))
+
+    second.run_until_complete(use())
+    assert len(found) == 3
+    assert all("another event loop" in text for text in found)
+    first.run_until_complete(node.close(drain=False))
+    first.run_until_complete(asyncio.sleep(0.02))
+    first.close()
+    second.close()
 
 
 def test_a_closed_node_says_so() -> None:

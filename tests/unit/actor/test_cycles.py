@@ -111,6 +111,16 @@ async def test_two_requests_that_meet_are_no_cycle(node: Node) -> None:
     assert await asyncio.gather(a.pass_on([b], True), b.pass_on([], True)) == [1, 0]
 
 
+@in_virtual_time()
+async def test_a_very_long_path_is_told_in_short(node: Node) -> None:
+    rings = [node.actor(Ring, str(n)) for n in range(300)]
+    with pytest.raises(
+        CallCycleError, match=r"^Ring/0 -> .* -> … \d+ more … -> .* -> Ring/0 waits"
+    ):
+        await rings[0].pass_on([*rings[1:], rings[0]], True)
+    assert await rings[0].pass_on(rings[1:]) == 299
+
+
 class Shy(Actor):
     async def on_start(self) -> None:
         await self.context.actor(Caller, "a").hello()

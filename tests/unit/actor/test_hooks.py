@@ -181,7 +181,7 @@ def test_the_end_of_a_node_stops_its_actors() -> None:
             waiting = asyncio.ensure_future(busy.is_ready())
             await asyncio.sleep(0)
             events.clear()
-            await node.runtime.guardian.end_all(5)
+            assert await node.runtime.guardian.end_all(5, calls_on_stop=True)
             assert sorted(events) == ["cancelled", "stop", "stop", "stopped", "stopped"]
             assert not node.runtime.cells
             with pytest.raises(NodeStoppedError):
@@ -193,13 +193,50 @@ def test_the_end_of_a_node_stops_its_actors() -> None:
     run_virtually(main)
 
 
+def test_a_node_may_end_its_actors_without_their_hooks() -> None:
+    """As one must that was declared over."""
+
+    async def main(clock: Clock) -> None:
+        async with embedded(clock) as node:
+            ref = node.actor(Waking, "a")
+            await ref.is_ready()
+            working = asyncio.ensure_future(ref.work(100))
+            await asyncio.sleep(0)
+            events.clear()
+            assert await node.runtime.guardian.end_all(1, calls_on_stop=False)
+            assert events == ["cancelled"]
+            await asyncio.wait([working])
+
+    run_virtually(main)
+
+
 def test_the_end_of_a_node_does_not_wait_for_ever() -> None:
     async def main(clock: Clock) -> None:
         async with embedded(clock) as node:
             await node.actor(Waking, "a").is_ready()
             start_s = asyncio.get_running_loop().time()
-            await node.runtime.guardian.end_all(0.3)
+            assert not await node.runtime.guardian.end_all(0.3, calls_on_stop=True)
             assert asyncio.get_running_loop().time() - start_s == pytest.approx(0.3, abs=0.01)
+
+    run_virtually(main)
+
+
+class Clingy(Waking):
+    async def on_stop(self) -> None:
+        if len(events) < 10:
+            await tell(self.context.actor(Clingy, f"{self.context.address[-1]}x").is_ready)
+            events.append("woke another")
+
+
+def test_actors_that_others_wake_at_the_end_are_stopped_too() -> None:
+    async def main(clock: Clock) -> None:
+        async with embedded(clock) as node:
+            await node.actor(Clingy, "a").is_ready()
+            events.clear()
+            assert await node.runtime.guardian.end_all(60, calls_on_stop=True)
+            assert "woke another" in events
+            assert not node.runtime.cells
+            check_books(node)
 
     run_virtually(main)
 
