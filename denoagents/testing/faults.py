@@ -49,7 +49,7 @@ class Faults:
             (1, self._partition_one_way),
         ]
         kinds = gentle if is_gentle else gentle + harsh
-        # Each story has its own mood: what all of them do a little of finds less than what some do a lot.
+        # Each story has its own mood: a lot of something finds more than a little of everything.
         self._kinds = [(weight * self._chance.choice([0, 1, 1, 3]), act) for weight, act in kinds]
         self._kinds.append((1, self._start_worker))
 
