@@ -245,11 +245,17 @@ cdef class Outbox(Destination):
 
     def reroute(self) -> None:
         """Slots have changed hands: give everything parked another look."""
-        cdef Parking parked = <Parking> self.held
-        if parked is not None:
-            parked.replay()
-        for parking in list(self.paused.values()):
+        self.replay_parked(list(self.paused.values()), "there is no link")
+
+    def replay_parked(self, list paused, reason) -> None:
+        """What waits for a paused target came before what the missing connection holds back."""
+        cdef Parking parking, held = <Parking> self.held
+        if held is not None:
+            self.held = None if self.over else self.router.parking(reason)
+        for parking in paused:
             parking.replay()
+        if held is not None:
+            held.replay()
 
     def expect(self, ReplyTo reply not None) -> int:
         """Register a request that went to the peer inside a control message; its number."""
@@ -261,21 +267,18 @@ cdef class Outbox(Destination):
 
     def forget_session(self, reason) -> list:
         """The session is over: requests whose outcome is unknown. What was parked stays; names start anew."""
-        cdef Parking parking
         self.link = None                 # first: what is in the batch has nowhere to go
         self.flush()
-        if self.held is None and not self.over:
-            self.held = self.router.parking(reason)
         messages = sum([count for _, count in self.batches])
         self.router.books.retained -= messages
         self.router.books.unknown += messages
         self.batches.clear()
         self.in_flight = 0
-        self.link = None
         self.names_out = {}
         paused, self.paused = self.paused, {}
-        for parking in paused.values():
-            parking.replay()
+        if self.held is None:
+            self.held = self.router.parking(reason)
+        self.replay_parked(list(paused.values()), reason)
         self.unblock()
         requests, self.pending = list(self.pending.values()), {}
         return requests

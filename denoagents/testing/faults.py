@@ -12,6 +12,22 @@ from random import Random
 from denoagents.actor.actor import Actor
 from denoagents.testing.fleet import BROKER_HOST, SimulatedFleet, SimulatedNode
 
+KINDS = {
+    "cut_one": 6,
+    "cut_all": 2,
+    "partition": 3,
+    "freeze": 3,
+    "block": 2,
+    "slow_down": 3,
+    "restart_broker": 3,
+    "start_worker": 4,
+    "leave": 4,
+    "start_client": 2,
+    "leave_client": 1,
+}
+"""What goes wrong in any story, and how often."""
+HARSH = {"kill": 5, "lose": 2, "kill_client": 1, "freeze_broker": 2, "partition_one_way": 1}
+"""What goes wrong in harsh stories only."""
 MOST_WORKERS = 5
 MOST_CLIENTS = 3
 
@@ -20,38 +36,33 @@ class Faults:
     """Disturbs a fleet for a while."""
 
     def __init__(
-        self, fleet: SimulatedFleet, serve: Sequence[type[Actor]], seed: int, *, is_gentle: bool
+        self,
+        fleet: SimulatedFleet,
+        serve: Sequence[type[Actor]],
+        seed: int,
+        *,
+        is_gentle: bool,
+        only: Sequence[str] = (),
     ) -> None:
+        """`only`: nothing but these kinds of faults, by name."""
         self.fleet, self.is_gentle = fleet, is_gentle
         self.count = 0
         self._serve = tuple(serve)
         self._chance = Random(f"faults {seed}")
         self._names = 1
         self._calm_at_ns = 0
-        gentle: list[tuple[int, Callable[[], str]]] = [
-            (6, self._cut_one),
-            (2, self._cut_all),
-            (3, self._partition),
-            (3, self._freeze),
-            (2, self._block),
-            (3, self._slow_down),
-            (3, self._restart_broker),
-            (4, self._start_worker),
-            (4, self._leave),
-            (2, self._start_client),
-            (1, self._leave_client),
+        self._kinds = self._draw(only)
+
+    def _draw(self, only: Sequence[str]) -> list[tuple[int, Callable[[], str]]]:
+        """Each story has its own mood: what all do a little of finds less than what some do a lot."""
+        kinds = KINDS if self.is_gentle else KINDS | HARSH
+        if only:
+            return [(1, getattr(self, f"_{name}")) for name in only]
+        drawn = [
+            (weight * self._chance.choice([0, 1, 1, 3]), getattr(self, f"_{name}"))
+            for name, weight in kinds.items()
         ]
-        harsh: list[tuple[int, Callable[[], str]]] = [
-            (5, self._kill),
-            (2, self._lose),
-            (1, self._kill_client),
-            (2, self._freeze_broker),
-            (1, self._partition_one_way),
-        ]
-        kinds = gentle if is_gentle else gentle + harsh
-        # Each story has its own mood: a lot of something finds more than a little of everything.
-        self._kinds = [(weight * self._chance.choice([0, 1, 1, 3]), act) for weight, act in kinds]
-        self._kinds.append((1, self._start_worker))
+        return [*drawn, (1, self._start_worker)]
 
     def disturb(self) -> float:
         """Do one thing, after which so many seconds should pass."""

@@ -50,6 +50,8 @@ class Message:
     outcome: Outcome = ""
     error: str = ""
     ended_ns: int = 0
+    is_void: bool = False
+    """Its sender was over already, and may not have known: nobody must take it."""
 
     def __repr__(self) -> str:
         kind = "ask" if self.is_ask else "tell"
@@ -119,6 +121,7 @@ class Journal:
             self._scheduler.now_ns,
         )
         self.messages.append(message)
+        message.is_void = bool(self.over_since(sender))
         self.trace(f"{message!r} {priority}")
         return message
 
@@ -173,6 +176,8 @@ class Journal:
         if len(message.turns) >= allowed:
             where = ", ".join(repr(turn.node) for turn in message.turns)
             self.violated(f"{message!r} is handled again; before on {where}")
+        if message.is_void:
+            self.violated(f"{message!r} is handled, but its sender was over when it sent it")
         if message.outcome == "rejected":
             self.violated(f"{message!r} runs after it was rejected: {message.error}")
         if message.voice and message.method != "look":

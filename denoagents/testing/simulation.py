@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -25,7 +25,7 @@ from denoagents.actor.settings import ActorSettings
 from denoagents.errors import DenoagentsError
 from denoagents.link.settings import LinkSettings
 from denoagents.node.settings import NodeSettings
-from denoagents.testing.faults import Faults
+from denoagents.testing.faults import HARSH, Faults
 from denoagents.testing.fleet import SimulatedFleet, SimulatedNode
 from denoagents.testing.journal import Journal
 from denoagents.testing.rules import Rules
@@ -51,11 +51,14 @@ class Ending:
     digest: str
     violations: list[str]
     counts: dict[str, int] = field(default_factory=dict)
+    only: str = ""
+    """The kinds of faults that it was limited to."""
 
     @property
     def command(self) -> str:
         """What replays it."""
-        return f"python -m denoagents.testing.simulation --seed {self.seed} -v"
+        only = f" --only {self.only}" if self.only else ""
+        return f"python -m denoagents.testing.simulation --seed {self.seed}{only} -v"
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count} {what}" for what, count in self.counts.items())
@@ -68,10 +71,10 @@ class Ending:
 class Simulation:
     """The story of one seed."""
 
-    def __init__(self, seed: int, *, is_told: bool = False) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, *, is_told: bool = False, only: Sequence[str] = ()) -> None:
+        self.seed, self._only = seed, tuple(only)
         chance = self._chance = Random(f"story {seed}")
-        self.is_gentle = seed % 2 == 0
+        self.is_gentle = seed % 2 == 0 and not HARSH.keys() & set(only)
         self.fleet = SimulatedFleet(seed, settings=self._settings(chance))
         network = self.fleet.network
         longest_s = chance.choice([0.001, 0.01, 0.04] if self.is_gentle else [0.001, 0.02, 0.1])
@@ -84,7 +87,7 @@ class Simulation:
         self.pace_s = chance.choice([0.01, 0.03, 0.1])
         self.journal = Journal(self.fleet.scheduler)
         self.rules = Rules(self.fleet, self.journal, self.keys, is_gentle=self.is_gentle)
-        self.faults = Faults(self.fleet, [Tally], seed, is_gentle=self.is_gentle)
+        self.faults = Faults(self.fleet, [Tally], seed, is_gentle=self.is_gentle, only=only)
         self.fleet.on_start = self._give_voices
         self._voices: list[Voice] = []
         self._is_told, self._told = is_told, 0
@@ -114,7 +117,8 @@ class Simulation:
             self._disturb()
             if not self.journal.violations:
                 self._end()
-        return Ending(self.seed, self.journal.digest, self._violations(), self._counts())
+        only = ",".join(self._only)
+        return Ending(self.seed, self.journal.digest, self._violations(), self._counts(), only)
 
     def _begin(self) -> None:
         fleet = self.fleet
@@ -259,10 +263,10 @@ class Simulation:
         raise structlog.DropEvent
 
 
-def simulate(seed: int, *, is_told: bool = False) -> Ending:
-    """Play the story of one seed."""
+def simulate(seed: int, *, is_told: bool = False, only: Sequence[str] = ()) -> Ending:
+    """Play the story of one seed; with `only`, limited to these kinds of faults."""
     with only_own_garbage():
-        return Simulation(seed, is_told=is_told).run()
+        return Simulation(seed, is_told=is_told, only=only).run()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -272,13 +276,15 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, help="one story")
     parser.add_argument("--seeds", default="0-49", help="many stories, FIRST-LAST")
+    parser.add_argument("--only", default="", help="kinds of faults, such as cut_one,leave")
     parser.add_argument("-v", "--verbose", action="store_true", help="tell what happens")
     given = parser.parse_args(arguments)
     first, _, last = given.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1) if given.seed is None else [given.seed]
+    only = [name for name in given.only.split(",") if name]
     began, failed = time.perf_counter(), []
     for seed in seeds:
-        ending = simulate(seed, is_told=given.verbose)
+        ending = simulate(seed, is_told=given.verbose, only=only)
         if ending.violations or given.seed is not None:
             print(ending, flush=True)  # noqa: T201
         if ending.violations:

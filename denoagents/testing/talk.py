@@ -89,9 +89,11 @@ class Tally(Actor):
                 yield item
             self._count(number)
 
-    async def pass_on(self, number: int, key: str, is_ask: bool) -> int:
+    async def pass_on(self, number: int, key: str, is_ask: bool, wait_s: float) -> int:
         """A turn that asks or tells another actor."""
         with turn_of(self, number) as turn:
+            if wait_s:
+                await asyncio.sleep(wait_s)
             seen, target = witness(), f"Tally/{key}"
             message = seen.journal.send(
                 seen.node, self.context.address, target, "add", turn.message.priority, is_ask=is_ask
@@ -100,7 +102,10 @@ class Tally(Actor):
             if is_ask:
                 await outcome_of(seen.journal, message, other.add(message.number))
             else:
-                await tell(other.add, message.number)
+                try:
+                    await tell(other.add, message.number)
+                except DenoagentsError as error:
+                    seen.journal.end(message, outcome_for(error), error)
             return self._count(number)
 
     async def report(self) -> tuple[int, int]:
@@ -237,8 +242,8 @@ class Voice:
         if later:
             message = self._send(key, "pass_on", priority)
             other, is_ask = self._chance.choice(later), self._chance.random() < 0.6
-            ref = self._ref(key, priority)
-            await self._answered(message, ref.pass_on(message.number, other, is_ask))
+            ref, wait_s = self._ref(key, priority), self._chance.choice([0.0, 0.0, 0.1, 1.0])
+            await self._answered(message, ref.pass_on(message.number, other, is_ask, wait_s))
 
     async def _stream(self, key: str, priority: PriorityName) -> None:
         limit = self._chance.randint(0, 40)
