@@ -54,7 +54,7 @@ class Faults:
         self._kinds = self._draw(only)
 
     def _draw(self, only: Sequence[str]) -> list[tuple[int, Callable[[], str]]]:
-        """Each story has its own mood: what all do a little of finds less than what some do a lot."""
+        """Each story has its own mood: a lot of something finds more than a little of all."""
         kinds = KINDS if self.is_gentle else KINDS | HARSH
         if only:
             return [(1, getattr(self, f"_{name}")) for name in only]
