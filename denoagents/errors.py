@@ -254,6 +254,24 @@ class StoreError(DenoagentsError):
     code = "store"
 
 
+class StoreFullError(StoreError):
+    """The disk takes nothing more (full, or an I/O error); nothing of the turn was kept."""
+
+    code = "store_full"
+
+
+class FencedError(StoreError):
+    """Another process owns the actor now; what this one wanted to keep was refused."""
+
+    code = "fenced"
+
+
+class CorruptError(StoreError):
+    """Bytes on the disk are not what was written; they are reported and never served."""
+
+    code = "corrupt"
+
+
 def to_wire(error: BaseException, traceback_text: str = "") -> dict[str, Any]:
     """Plain values for any exception; foreign ones become `RemoteError`."""
     if isinstance(error, DenoagentsError):

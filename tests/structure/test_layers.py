@@ -34,6 +34,7 @@ ROOMS = {
     "clock": (1, "the one source of time, real or virtual"),
     "address": (1, "names of actors, and the slot that each belongs to"),
     "envelope": (1, "what travels with a message"),
+    "durability": (1, "what outlives a process, and what a store promises to keep"),
     "metrics": (2, "counting: histograms that merge"),
     "limits": (2, "who may go now: token bucket, priorities, admission"),
     "security": (2, "who may talk to whom"),
