@@ -146,6 +146,32 @@ class Reaped(Message, frozen=True, tag="reaped"):
     incarnation: Incarnation
 
 
+class Quarantined(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A reliable message that nobody will run any more, unless somebody replays it."""
+
+    stream: Annotated[int, msgspec.Meta(ge=0)]
+    number: Annotated[int, msgspec.Meta(ge=0)]
+    """With `stream` the message's identity: the same one is kept once."""
+    target: Text
+    method: Name
+    payload: bytes
+    reason: Text
+    priority: Annotated[int, msgspec.Meta(ge=0, le=2)] = 1
+    deaths: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Lives of its actor that it ended, as far as its sender knows."""
+    node: Name = ""
+    """Who sent it."""
+    age_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    """Time since it was sent first, when it was quarantined."""
+    trace: bytes = b""
+
+
+class Quarantine(Message, frozen=True, tag="quarantine"):
+    """Keep this message; answered when it is stored. Until then it is the sender's."""
+
+    message: Quarantined
+
+
 class Operate(Message, frozen=True, tag="operate"):
     """An operator's request: status, get, describe, set, drain, types."""
 
@@ -255,6 +281,7 @@ ControlMessage = (
     | ActivatedActors
     | Leave
     | Reaped
+    | Quarantine
     | Operate
     | Joined
     | Refused

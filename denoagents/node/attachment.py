@@ -259,6 +259,10 @@ class Attachment:
                 f"Hosted are: {', '.join(known[:20])}"
             )
 
+    async def quarantine(self, message: messages.Quarantined) -> None:
+        """Returns when the broker has stored `message`; raises a typed error when it cannot."""
+        await self.membership.request(lambda n: messages.Quarantine(id=n, message=message))
+
     def pool_weights(self, type_name: str, pool: str) -> dict[str, float]:
         """The workers with members of a pool, and their weights; the same object until a change."""
         key = (type_name, pool)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -18,6 +18,7 @@ from denoagents.actor.failure import as_local_error, as_wire_error
 from denoagents.actor.guardian import Guardian
 from denoagents.actor.stream import StreamCall
 from denoagents.address import slot_of_text
+from denoagents.cluster.messages import Quarantined
 from denoagents.errors import (
     DenoagentsError,
     NodeStoppedError,
@@ -25,9 +26,13 @@ from denoagents.errors import (
     UsageError,
     nearest,
 )
+from denoagents.node.quarantine import Quarantine
 from denoagents.node.settings import NodeSettings
 
 log = structlog.get_logger("denoagents.node")
+
+MAX_REASON = 4000
+"""Characters of a reason that are kept with a quarantined message."""
 
 
 class Directory:
@@ -35,6 +40,7 @@ class Directory:
 
     def __init__(self, guardian: Guardian) -> None:
         self._guardian = guardian
+        self.quarantined = Quarantine()
         self.dial: Callable[[Peer], None] = _no_fleet
         self.control: Callable[[Peer, bytes], None] = _no_fleet
         self.unknown_type: Callable[[str], None] = self._unknown_here
@@ -49,9 +55,12 @@ class Directory:
         dial: Callable[[Peer], None],
         control: Callable[[Peer, bytes], None],
         unknown_type: Callable[[str], None],
+        quarantine: Callable[[Quarantined], Awaitable[None]],
+        name: str,
     ) -> None:
-        """Ask a fleet where this node alone has no answer."""
+        """Ask a fleet where this node, called `name`, alone has no answer."""
         self.dial, self.control, self.unknown_type = dial, control, unknown_type
+        self.quarantined.attach(name, quarantine)
 
     def attach(self, router: Router, loop: asyncio.AbstractEventLoop) -> None:
         """Meet the router; called once."""
@@ -93,6 +102,38 @@ class Directory:
     def dead_letter(self, peer: Peer, error: BaseException) -> None:
         """A message from `peer` that no actor could take."""
         self._guardian.dead_letter(peer.node_name, "", str(error))
+
+    def quarantine(  # noqa: PLR0913, PLR0917 - the fields of a message, as the native side has them
+        self,
+        stream: int,
+        number: int,
+        target: str,
+        method: str,
+        payload: bytes,
+        priority: int,
+        trace: bytes | None,
+        reason: str,
+        deaths: int,
+        age_ns: int,
+        on_kept: Callable[[], None],
+    ) -> None:
+        """A reliable message is given up; it is its sender's until `on_kept` is called, once.
+
+        With a broker that is when the broker has stored it, which may take its restart.
+        """
+        message = Quarantined(
+            stream=stream,
+            number=number,
+            target=target,
+            method=method,
+            payload=bytes(payload),
+            reason=reason[:MAX_REASON],
+            priority=priority,
+            deaths=deaths,
+            age_s=age_ns / 1e9,
+            trace=bytes(trace or b""),
+        )
+        self.quarantined.add(message, on_kept)
 
     def space(self, cell: Cell) -> asyncio.Future[None]:
         """Done when the mailbox of `cell` has room again."""

@@ -11,21 +11,17 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Self, TypeVar
 
 import structlog
 
-from denoagents._native.call import BoundMethod
-from denoagents._native.call import tell as send_one_way
 from denoagents._native.clock import Clock
 from denoagents._native.pulse import Watch
 from denoagents._native.router import SlotTable
 from denoagents._native.runtime import Cell
 from denoagents.actor.actor import Actor
 from denoagents.actor.settings import Strategy
-from denoagents.actor.stream import StreamCall
-from denoagents.actor.untyped import method_at
 from denoagents.address import Address
 from denoagents.cluster import messages
 from denoagents.errors import (
@@ -42,12 +38,13 @@ from denoagents.node.pools import Pools
 from denoagents.node.rejoining import rejoin
 from denoagents.node.settings import NodeSettings
 from denoagents.node.statistics import guardian_statistics, node_statistics
+from denoagents.node.untyped import UntypedCalls
 
 A = TypeVar("A", bound=Actor)
 log = structlog.get_logger("denoagents.node")
 
 
-class Node:
+class Node(UntypedCalls):
     """Hosts actors, or reaches them; an async context manager."""
 
     def __init__(  # noqa: PLR0913 - each has a default; the last four are for the simulator
@@ -164,7 +161,9 @@ class Node:
             self._transport,
             edge,
         )
-        self._directory.connect(fleet.peers.dial, fleet.control, fleet.unknown_type)
+        self._directory.connect(
+            fleet.peers.dial, fleet.control, fleet.unknown_type, fleet.quarantine, self.name
+        )
         return fleet
 
     async def close(self, drain: bool = True) -> bool:
@@ -187,6 +186,7 @@ class Node:
                 self.runtime.cancel_turn(cell.turn)
         await asyncio.sleep(0)
         self._guardian.close()
+        await self._directory.quarantined.close()
         if self._fleet is not None:
             await self._fleet.close(1.0 if drain else 0.2, says_goodbye=was != "evicted")
         self._heartbeat.stop()
@@ -244,40 +244,6 @@ class Node:
         made: Any = self._pools.ref(cls, name, strategy, size)
         return made  # type: ignore[no-any-return]
 
-    async def ask(
-        self,
-        address: str,
-        method: str,
-        *args: Any,
-        timeout_s: float | None = None,
-        priority: str | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Ask an actor by address, with plain values; for tools that do not have its class."""
-        return await self._target(address, method, timeout_s, priority)(*args, **kwargs)
-
-    async def tell(
-        self, address: str, method: str, *args: Any, priority: str | None = None, **kwargs: Any
-    ) -> None:
-        """Send an actor a message by address, with plain values."""
-        await send_one_way(self._target(address, method, None, priority), args, kwargs)
-
-    def stream(
-        self,
-        address: str,
-        method: str,
-        *args: Any,
-        timeout_s: float | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[Any]:
-        """Stream an actor's reply by address, with plain values."""
-        target = self._target(address, method, timeout_s, None, is_stream=True)
-        return StreamCall(target, args, kwargs)
-
-    def _target(self, *which: Any, **how: Any) -> BoundMethod:
-        self._check_running()
-        return method_at(self.router, *which, **how)
-
     async def control(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask the broker: status, get, describe, set, drain, types."""
         if self._fleet is None:
@@ -289,6 +255,11 @@ class Node:
     def statistics(self) -> dict[str, Any]:
         """What this node has, does and has counted; plain values."""
         return node_statistics(self)
+
+    @property
+    def quarantined(self) -> tuple[messages.Quarantined, ...]:
+        """Messages that were given up and that this node keeps itself: an embedded one does."""
+        return tuple(self._directory.quarantined.kept.values())
 
     @property
     def uptime_ns(self) -> int:
@@ -307,6 +278,7 @@ class Node:
             **guardian_statistics(self._guardian),
             "pools": self._pools.statistics(),
             "forwarded": self._directory.forwarded,
+            "quarantine": self._directory.quarantined.statistics(),
             **fleet,
         }
 

@@ -192,6 +192,10 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
     "denoagents/node/handover.py": {
         "_before": ("the actors that arrived and do not run yet", "Handover.started"),
     },
+    "denoagents/node/quarantine.py": {
+        "_offered": ("reliable.window: each is its sender's until it is kept", "Quarantine"),
+        "kept": ("Quarantine.limit", "Quarantine.purge"),
+    },
     "denoagents/node/pools.py": {
         "_pools": ("the pools that this program names", "nobody: pools stay"),
         "_seen": (MEMBERS, "Pool.refresh"),
