@@ -20,6 +20,7 @@ EVERY = [
     m.ActivatedActors(group="g", actors=["T/a"]),
     m.Leave(drain=True),
     m.Reaped(incarnation=4),
+    m.Quarantine(id=1, message=m.Quarantined(1, 2, "T/a", "add", b"x", "y", deaths=3)),
     m.Operate(id=1, verb="status"),
     m.Joined(record=RECORD, settled=2, broker=9),
     m.Refused(reason="no", retry_after_s=0.5),

@@ -94,7 +94,6 @@ async def test_an_embedded_node_shows_what_it_keeps(node: Node) -> None:
 
 
 def test_a_stream_is_any_number_of_64_bits():
-    from denoagents.cluster.messages import Quarantine as Request
 
     high = messages.Quarantine(
         id=1, message=Quarantined(2**64 - 1, 2**63, "Counter/a", "add", b"\x90", "x")
