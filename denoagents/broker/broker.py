@@ -11,7 +11,6 @@ import asyncio
 import os
 import secrets
 from collections import deque
-from collections.abc import Coroutine
 from random import Random
 from typing import Any, Final, Self
 
@@ -19,8 +18,10 @@ import structlog
 
 from denoagents._native.clock import Clock
 from denoagents._native.placement import assign
+from denoagents.broker.answering import Answering
 from denoagents.broker.health import Prober
 from denoagents.broker.operations import Operations
+from denoagents.broker.quarantine import Quarantine
 from denoagents.broker.records import decode_records, encode_record
 from denoagents.broker.requests import Requests
 from denoagents.broker.saving import Saving
@@ -29,7 +30,7 @@ from denoagents.cluster.beat import decode_beat, encode_answer
 from denoagents.cluster.fleet import Fleet
 from denoagents.cluster.messages import Message
 from denoagents.cluster.settings import ClusterSettings
-from denoagents.errors import DenoagentsError, NodeStoppedError, Overloaded, ProtocolError, to_wire
+from denoagents.errors import NodeStoppedError, ProtocolError
 from denoagents.link.connection import ZeroMQTransport
 from denoagents.link.handshake import Identity
 from denoagents.link.link import Link
@@ -37,11 +38,10 @@ from denoagents.link.mesh import Mesh
 from denoagents.link.settings import LinkSettings
 from denoagents.link.transport import Transport
 from denoagents.store.lease_store import LeaseStore, MemoryLeaseStore
+from denoagents.store.quarantine_store import beside
 
 EVENTS_KEPT: Final = 200
-MAX_OPERATIONS: Final = 256
-"""Operators' requests under way; more are refused."""
-
+Body = dict[str, Any]
 log = structlog.get_logger("denoagents.broker")
 
 
@@ -68,15 +68,15 @@ class Broker:
         self.incarnation = incarnation or secrets.randbits(62) + 1
         self.settings = settings or ClusterSettings()
         self.store = store or MemoryLeaseStore()
-        self.requests = Requests(self._send_one)
+        self.requests, self._answering = Requests(self._send_one), Answering(self._send_one)
         self._saving = Saving(self.store, self._saved)
+        self.quarantine = Quarantine(beside(self.store), self.settings)
         self.prober = Prober(self.settings, Random(self.incarnation))
         self._link_settings = link_settings or LinkSettings()
         self._transport = transport
         self._clock = clock or Clock()
         self._links: dict[int, Link] = {}
         self._events: deque[dict[str, Any]] = deque(maxlen=EVENTS_KEPT)
-        self._tasks: set[asyncio.Task[None]] = set()
         self._probes: dict[int, int] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._mesh: Mesh | None = None
@@ -96,6 +96,7 @@ class Broker:
         """
         self._started_ns = self._clock.now_ns()
         stored = self.store.load()
+        self.quarantine.load()
         self._fleet = Fleet(
             cluster=self.cluster,
             incarnation=self.incarnation,
@@ -137,11 +138,10 @@ class Broker:
         if self._timer is not None:
             self._timer.cancel()
         self.requests.close()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._answering.close()
         if self._mesh is not None:
             await self._mesh.close(linger_s)
+        self.quarantine.close()
         self._saving.close()
 
     async def __aenter__(self) -> Self:
@@ -199,6 +199,7 @@ class Broker:
             "store": repr(self.store),
             "store_error": fleet.store_error,
             "junk_beats": self._junk_beats,
+            "quarantine": self.quarantine.facts(),
         }
 
     # --- what the links say -------------------------------------------------------------------
@@ -275,7 +276,9 @@ class Broker:
             case messages.Answer():
                 self._answered(sender, message)
             case messages.Operate():
-                self._operate(sender, message)
+                self._answering.begin(sender, message.id, self.operate(message.verb, message.body))
+            case messages.Quarantine():
+                self._answering.begin(sender, message.id, self._quarantine(message.message))
             case _:
                 raise ProtocolError(f"a broker is not told {type(message).__name__}")
 
@@ -287,23 +290,8 @@ class Broker:
         else:
             self.requests.answered(sender, answer)
 
-    def _operate(self, sender: int, request: messages.Operate) -> None:
-        if len(self._tasks) >= MAX_OPERATIONS:
-            error = Overloaded(f"{MAX_OPERATIONS} operators' requests are under way", 1.0)
-            self._send_one(sender, messages.Answer(re=request.id, error=to_wire(error)))
-            return
-        self._spawn(self._run_operation(sender, request))
-
-    async def _run_operation(self, sender: int, request: messages.Operate) -> None:
-        try:
-            body = await self.operate(request.verb, request.body)
-            answer = messages.Answer(re=request.id, body=body)
-        except DenoagentsError as error:
-            answer = messages.Answer(re=request.id, error=to_wire(error))
-        except Exception as error:
-            log.exception("broker.operation_failed", verb=request.verb)
-            answer = messages.Answer(re=request.id, error=to_wire(error))
-        self._send_one(sender, answer)
+    async def _quarantine(self, message: messages.Quarantined) -> Body:
+        return {"id": await self.quarantine.keep(message)}
 
     # --- what the fleet wants -----------------------------------------------------------------
 
@@ -376,13 +364,3 @@ class Broker:
     def _health_changed(self, incarnation: int, is_healthy: bool | None) -> None:
         if is_healthy is not None:
             self.carry_out(self.fleet.set_health(incarnation, is_healthy, self.now_ns()))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("broker.task_failed", error=repr(error))

@@ -1,4 +1,4 @@
-"""What operators may ask of a broker: status, get, describe, types, set, drain, reaped.
+"""What operators may ask of a broker: status, get, describe, types, set, drain, quarantine.
 
 Rules: answers are plain values. What does not exist is `not_found`; what cannot be, is a
 `UsageError` that names the nearest word. Nothing here changes the fleet but through `Fleet`.
@@ -17,6 +17,7 @@ from denoagents.broker.description import (
     describe_type,
 )
 from denoagents.broker.health import Prober
+from denoagents.broker.quarantine import Quarantine
 from denoagents.broker.requests import Requests
 from denoagents.cluster import messages
 from denoagents.cluster.fleet import Fleet
@@ -35,6 +36,7 @@ class Process(Protocol):
 
     prober: Prober
     requests: Requests
+    quarantine: Quarantine
 
     @property
     def fleet(self) -> Fleet:
@@ -66,6 +68,9 @@ class Operations:
             "set": self.set,
             "drain": self.drain,
             "reaped": self.reaped,
+            "quarantined": process.quarantine.listing,
+            "quarantined_message": process.quarantine.show,
+            "purge": process.quarantine.purge,
         }
         self._rows: dict[str, Callable[[], list[Body]]] = {
             "nodes": lambda: self._member_rows(None),

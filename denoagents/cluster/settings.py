@@ -55,6 +55,12 @@ class ClusterSettings:
     max_members: int = 4096
     """A join beyond this is refused."""
 
+    quarantine_messages: int = 10_000
+    """Messages that the broker keeps for an operator; the next ones stay with their senders."""
+
+    quarantine_bytes: int = 256 << 20
+    """Bytes of their payloads; as above."""
+
     def __post_init__(self) -> None:
         if not 0 < self.beat_every_s * 2 < self.stop_after_s < self.replace_after_s:
             raise ValueError(

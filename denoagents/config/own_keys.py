@@ -88,6 +88,11 @@ BROKER: Final = (
         "where the broker listens, and where everybody else looks for it", ON),
     Key("broker.store", "text", "", "",
         "file that keeps the broker's records over a restart; empty: none", ON),
+    Key("broker.quarantine.messages", "count", "10000", "6.1",
+        "given up messages that the broker keeps; the next ones stay with their senders", ON,
+        least=1),
+    Key("broker.quarantine.payloads", "bytes", "256MiB", "6.1",
+        "bytes of their payloads; as above", ON, least=1024),
 )
 
 KEYS: Final = (*CLUSTER, *LINK, *ACTOR, *NODE, *LOGS, *BROKER)

@@ -58,6 +58,8 @@ CLUSTER: Final = {
     "starved_after_s": "cluster.starved_after",
     "rename_after_s": "cluster.rename_after",
     "max_members": "cluster.max_members",
+    "quarantine_messages": "broker.quarantine.messages",
+    "quarantine_bytes": "broker.quarantine.payloads",
     "probe_every_s": "message_routing.health_check.interval",
     "probe_timeout_s": "message_routing.health_check.timeout",
     "probe_failures": "message_routing.health_check.unhealthy_threshold",

@@ -85,6 +85,11 @@ class FileLeaseStore:
         self._connection: sqlite3.Connection | None = None
         self._lock = Lock()
 
+    def run(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
+        """For other records of the broker in the same file; failures are `StoreError` as well."""
+        with self._lock:
+            return self._run(action)
+
     def load(self) -> bytes | None:
         with self._lock:
             row = self._run(self._read)

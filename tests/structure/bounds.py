@@ -167,6 +167,11 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "_placed": ("the groups of the fleet", "nobody: groups stay"),
         "_routes": ("the groups of the fleet", "nobody: groups stay"),
     },
+    # --- store ------------------------------------------------------------------------------------
+    "denoagents/store/quarantine_store.py": {
+        "_ids": ("those of `_rows`, and REMEMBERED", "MemoryQuarantineStore.remove"),
+        "_rows": ("ClusterSettings.quarantine_messages", "MemoryQuarantineStore.remove"),
+    },
     # --- node -------------------------------------------------------------------------------------
     "denoagents/node/edge.py": {
         "_tickets": ("AdmissionSettings.max_waiting", "Edge.leave and ._decided"),
@@ -207,7 +212,9 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "_events": ("EVENTS_KEPT", "the ring itself"),
         "_links": ("LinkSettings.max_sessions", "Broker.link_over"),
         "_probes": (MEMBERS, "Broker, with each answer and each tick"),
-        "_tasks": ("MAX_OPERATIONS", "the task itself, when it is done"),
+    },
+    "denoagents/broker/answering.py": {
+        "_tasks": ("MAX_UNDER_WAY", "the task itself, when it is done"),
     },
     "denoagents/broker/health.py": {
         "_workers": (MEMBERS, "the broker, with each tick"),
