@@ -32,6 +32,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "tell": "Send a message to an actor, without waiting for a reply.",
         "set": "Change a running fleet: set pool/NAME weight.WORKER=3.",
         "drain": "Let a node hand over its actors and leave.",
+        "dlq": "Look at messages that were given up; replay or purge them.",
     },
     "Measure": {
         "demo": "Watch a fleet answer questions about Python's library, and survive a kill.",

@@ -111,6 +111,11 @@ def _of_broker(broker: Fields) -> Iterator[Finding]:
         yield Finding(
             "bad", f"the broker cannot keep its records, joins are refused: {broker['store_error']}"
         )
+    quarantine = broker.get("quarantine") or {}
+    if quarantine.get("messages"):
+        count = quarantine["messages"]
+        text = f"{count} message{'' if count == 1 else 's'} in quarantine, for somebody to decide"
+        yield Finding("warn", text, "denoagents dlq ls")
     if not broker["is_settled"] and broker["waits_for"]:
         names = ", ".join(broker["waits_for"][:5])
         yield Finding("warn", f"placement version {broker['version']} waits for {names}")
