@@ -114,7 +114,7 @@ def decode(kind: type[Words], body: bytes | memoryview) -> Words:
         raise ProtocolError(f"a handshake of {len(body)} bytes")
     try:
         return msgspec.msgpack.decode(body, type=kind)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:  # bad UTF-8 is a ValueError
         raise ProtocolError(f"not a {kind.__name__}: {error}") from None
 
 

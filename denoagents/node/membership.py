@@ -203,7 +203,7 @@ class Membership:
     def _take_over(self, message: messages.Ship, peer: Peer) -> None:
         try:
             self._placement.on_ship(message, peer)
-        except (DenoagentsError, msgspec.MsgspecError) as error:
+        except (DenoagentsError, msgspec.MsgspecError, RecursionError, ValueError) as error:
             log.error("actor_cannot_be_taken_over", actor=message.actor, error=str(error))  # noqa: TRY400
 
     def _joined(self, message: messages.Joined) -> None:
