@@ -137,7 +137,7 @@ class RunRecord:
                     self.pair(line.voice, line.actor).state = numbers_of(line.runs)
                 case Plan():
                     self.planned[line.kind] += line.count
-                    self.seeds.append(line.seed)
+                    self.seeds = sorted({*self.seeds, line.seed})
                 case Fault():
                     self.executed[line.kind] += 1
                 case Over():
