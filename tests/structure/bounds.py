@@ -126,6 +126,31 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
     "denoagents/link/session.py": {
         "retained": ("LinkSettings.window_bytes, and one batch", "Session.accept"),
     },
+    # --- store ------------------------------------------------------------------------------------
+    "denoagents/store/memory_state_store.py": {
+        "_entries": ("the durable actors that ever were", "nobody: it is their store"),
+        "effects": ("the calls of messages under way", "_Entry.apply"),
+        "floors": ("the senders of one actor", "nobody: it is their store"),
+        "handled": ("the senders' windows, by their floors", "_Entry.apply"),
+        "outgoing": ("what is not settled", "_Entry.settle"),
+    },
+    "denoagents/store/state_group.py": {
+        "_changed": ("MOST_CHANGES of one transaction", "Group ends with it"),
+        "_gone": ("the rows that one transaction drops", "Group ends with it"),
+        "_heads": ("MOST_CHANGES of one transaction", "Group ends with it"),
+        "_rows": ("the rows that one transaction touches", "Group ends with it"),
+        "_stored": ("MOST_CHANGES of one transaction", "Group ends with it"),
+        "_writes": ("MOST_BYTES of one transaction", "Group ends with it"),
+    },
+    "denoagents/store/state_rows.py": {
+        "drop": ("what one commit drops", "nobody: it ends with its transaction"),
+        "put": ("what one commit adds", "nobody: it ends with its transaction"),
+    },
+    "denoagents/store/state_writer.py": {
+        "_failed": ("the actors with a commit under way", "Writer, when the failure was told"),
+        "_items": ("one a turn, and LAZY_BYTES of those nobody awaits", "Writer, each transaction"),
+        "_news": ("the failed commits of one transaction", "Writer, after it"),
+    },
     # --- cluster ----------------------------------------------------------------------------------
     "denoagents/cluster/admission.py": {
         "_being_stored": ("one a link to the broker", "Applications.take_stored"),
