@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import denoagents
 from denoagents import DenoagentsError, Node, options, tell
 from denoagents.testing.checker import Bars, Verdict, check
 from denoagents.testing.history import History, Promise
+from denoagents.testing.proxy import FaultProxy
 from denoagents.testing.schedule import Done, Schedule
 
 APP = Path(__file__).parent / "process" / "apps" / "recorded.py"
@@ -149,6 +151,24 @@ class FaultRun:
     def _next_name(self) -> str:
         self.started += 1
         return f"w{self.started}"
+
+    async def start_behind_proxies(self, count: int) -> list[FaultProxy]:
+        """Workers that everybody reaches by way of a fault proxy, worker to worker too."""
+        proxies = []
+        for number in range(count):
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+            proxy = FaultProxy(port, seed=self.seed + number)
+            await proxy.listen()
+            proxies.append(proxy)
+            os.environ["DENOAGENTS_TEST_ENDPOINT"] = proxy.endpoint
+            try:
+                child = self.fleet.begin(self._next_name(), "--bind", f"tcp://127.0.0.1:{port}")
+            finally:
+                del os.environ["DENOAGENTS_TEST_ENDPOINT"]
+            await until(lambda child=child: child.told("joined"), 20)
+        return proxies
 
     def kills(self, deeds: Any, after: Callable[[Done], None] | None = None) -> Schedule:
         """A schedule that kills workers of this fleet, buries them, and replaces them."""

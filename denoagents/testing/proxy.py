@@ -122,6 +122,18 @@ class FaultProxy:
         self.resets += len(chosen)
         return len(chosen)
 
+    def reset_one(self) -> bool:
+        """The same for one connection, drawn at random; False when there is none."""
+        pairs = sorted({flow.pair for flow in self._flows})
+        if not pairs:
+            return False
+        chosen = self._chance.choice(pairs)
+        for flow in tuple(self._flows):
+            if flow.pair == chosen:
+                flow.abort()
+        self.resets += 1
+        return True
+
     def half_close(self, direction: Direction) -> int:
         """One direction of each connection ends properly (FIN), the other goes on."""
         closed = 0

@@ -6,12 +6,25 @@ import time
 from pathlib import Path
 
 import denoagents
-from denoagents import Actor, idempotent
+from denoagents import Actor, idempotent, tell
+from denoagents.link.mesh import Mesh
 from denoagents.testing.history import History, add_to_runs
 
 FOLDER = os.environ.get("DENOAGENTS_HISTORIES", "")
 """Set for the workers only; opened at once, so that it is older than whatever may end the life."""
 HISTORY = History(Path(FOLDER), "worker", is_kill_safe=True) if FOLDER else None
+
+ADVERTISED = os.environ.get("DENOAGENTS_TEST_ENDPOINT", "")
+"""Where others reach this worker: a fault proxy's address instead of its own."""
+
+if ADVERTISED:
+    listen = Mesh.start
+
+    async def advertise(self: Mesh, bind: str | None) -> str | None:
+        await listen(self, bind)
+        return ADVERTISED
+
+    Mesh.start = advertise  # type: ignore[method-assign]
 
 reliable = getattr(denoagents, "reliable", None)
 durable = getattr(denoagents, "durable", None)
@@ -57,6 +70,28 @@ class Recorded(Actor):
 
 class Plain(Recorded):
     """At most once."""
+
+
+class Forwarder(Recorded):
+    """Tells another actor of each message that it takes."""
+
+    told: int = 0
+
+    async def take(self, voice: str, number: int) -> int:
+        self._write(voice, number)
+        me, key = self.context.address, f"of {self.context.address.partition('/')[2]}"
+        self.told += 1
+        if HISTORY is not None:
+            HISTORY.invoke(me, f"Plain/{key}", self.told, "plain", is_ask=False)
+        await tell(self.context.actor(Plain, key).take, me, self.told)
+        if HISTORY is not None:
+            HISTORY.end(me, f"Plain/{key}", self.told, "ok")
+        return number
+
+    async def forwarded(self) -> int:
+        """Returns when the last one has been handled, too."""
+        await self.context.actor(Plain, f"of {self.context.address.partition('/')[2]}").where()
+        return self.told
 
 
 @reliable or unchanged
