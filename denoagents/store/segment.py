@@ -3,11 +3,11 @@
 Rules:
     header   magic 4, layout u16, zero u16, log id u64, first sequence u64, safe u64, checksum u64
     record   magic 4, checksum u64, length u32, unsafe u32, sequence u64, then `length` bytes
-    Little endian. A checksum is xxh3_64 of what follows it, seeded with the log's id: what another log
-    (or a payload that imitates a record) says is not believed.
+    Little endian. A checksum is xxh3_64 of what follows it, seeded with the log's id: what another
+    log says (or a payload that imitates a record) is not believed.
     `unsafe` is how many records before this one were not known to be safe when it was written.
-    So a bad record is told apart: with a later record that calls it safe it is damage, and reported;
-    without one it is the torn tail of a crash, and cut.
+    So a bad record is told apart: if a later one calls it safe, it is damage, and reported; if none
+    does, it is the torn tail of a crash, and cut.
 """
 
 from __future__ import annotations
@@ -110,12 +110,9 @@ def is_whole(log: int, record: bytes | memoryview, sequence: int) -> bool:
     if len(record) < RECORD.size:
         return False
     magic, checksum, length, _, number = RECORD.unpack_from(record)
-    return (
-        magic == MARK
-        and number == sequence
-        and length == len(record) - RECORD.size
-        and checksum == xxh3_64_intdigest(record[FROM_CHECKSUM:], seed=log)
-    )
+    if magic != MARK or number != sequence or length != len(record) - RECORD.size:
+        return False
+    return bool(checksum == xxh3_64_intdigest(record[FROM_CHECKSUM:], seed=log))
 
 
 def scan(data: bytes) -> Scan:

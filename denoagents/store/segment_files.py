@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, Protocol
 
 Bytes = bytes | bytearray | memoryview
@@ -102,21 +103,21 @@ class RealFiles:
 
     def names(self, folder: str) -> list[str]:
         try:
-            return sorted(os.listdir(folder))
+            return sorted(path.name for path in Path(folder).iterdir())
         except FileNotFoundError:
             return []
 
     def make_folder(self, folder: str) -> None:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        Path(folder).mkdir(0o700, parents=True, exist_ok=True)
 
     def rename(self, path: str, to: str) -> None:
-        os.rename(path, to)
+        Path(path).rename(to)
 
     def remove(self, path: str) -> None:
-        os.unlink(path)
+        Path(path).unlink()
 
     def remove_folder(self, folder: str) -> None:
-        os.rmdir(folder)
+        Path(folder).rmdir()
 
     def sync_folder(self, folder: str) -> None:
         descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)

@@ -1,11 +1,11 @@
 """An append-only log in segments: bounded in bytes, checked at every read, honest about the disk.
 
 Rules:
-    `append` hands a record to the log, `commit` makes all of them safe: in mode `os` from the death of
-    the process, in mode `disk` from a power failure too, with one fdatasync for the whole group.
-    After a failed write, sync or rename nothing more is appended (`StoreFullError`) until `recover`:
-    it cuts what was not safe and goes on in a new file. A failed sync is never asked again: the
-    kernel forgets what it could not write. What is stored stays readable meanwhile.
+    `append` hands a record to the log, `commit` makes all of them safe: in mode `os` from the death
+    of the process, in mode `disk` from a power failure too, with one fdatasync for the whole group.
+    After a failed write, sync or rename nothing more is appended (`StoreFullError`) until
+    `recover`: it cuts what was not safe and goes on in a new file. A failed sync is never asked
+    again: the kernel forgets what it could not write. What is stored stays readable meanwhile.
     Opening replays: a torn tail is cut, the rest made safe; damage is reported and never served.
     One log belongs to one process at a time, and is used by one thread at a time.
 """
@@ -82,7 +82,7 @@ class SegmentLog:
     def open(self, *, skip_damage: bool = False) -> Report:
         """Replay what is there. Damage raises `CorruptError`, unless it is to be skipped."""
         try:
-            report = replay(self._files, self.folder, self._identity)
+            report = replay(self._files, self.folder, self._identity, syncs=self.mode == "disk")
             if report.damage and not skip_damage:
                 raise CorruptError(f"{self.folder}: " + "; ".join(map(str, report.damage[:5])))
             report.mend(self._files, self.folder)
@@ -90,7 +90,7 @@ class SegmentLog:
             raise self._fail("cannot be opened", error) from error
         self._identity = report.identity or self._identity or secrets.randbits(63) or 1
         self._segments = {one.first: one for one in report.segments}
-        self.bytes = sum(one.bytes for one in report.segments)
+        self.bytes = sum(one.length for one in report.segments)
         self.next_sequence = report.last + 1
         self._safe = report.last
         self.report = report
@@ -114,21 +114,23 @@ class SegmentLog:
         if size > MOST_RECORD:
             raise StoreError(f"a record of {size} bytes is over the limit of {MOST_RECORD}")
         active = self._active
-        begins = active is None or active.bytes + size > max(self.segment_bytes, HEADER.size + size)
+        begins = active is None or active.length + size > max(
+            self.segment_bytes, HEADER.size + size
+        )
         if self.bytes + size + (HEADER.size if begins else 0) > self.limit_bytes:
             raise StoreFullError(
                 f"{self.folder} holds {self.bytes} bytes, its limit is {self.limit_bytes}"
             )
         if begins:
             active = self._begin_segment()
-        assert active is not None  # noqa: S101 - for the type checker
+        assert active is not None
         sequence = self.next_sequence
         unsafe = sequence - 1 - self._safe if self.mode == "disk" else MOST_UNSAFE
         record = pack_record(self._identity, sequence, unsafe, payload)
-        place = Place(sequence, active.first, active.bytes, size)
+        place = Place(sequence, active.first, active.length, size)
         self._unwritten.append(record)
         self._unwritten_bytes += size
-        active.bytes += size
+        active.length += size
         active.last = sequence
         active.live += 1
         self.bytes += size
@@ -148,14 +150,14 @@ class SegmentLog:
                 self._open_file().sync()
         except OSError as error:
             raise self._fail("cannot be written", error) from error
-        self._safe, self._safe_bytes = last, self._active.bytes
+        self._safe, self._safe_bytes = last, self._active.length
         return last
 
     def _write_out(self) -> None:
         if not self._unwritten or self._active is None:
             return
         data = memoryview(b"".join(self._unwritten))
-        at = self._active.bytes - self._unwritten_bytes
+        at = self._active.length - self._unwritten_bytes
         file = self._open_file()
         while data:
             taken = file.write(data, at)
@@ -165,7 +167,7 @@ class SegmentLog:
         self._unwritten_bytes = 0
 
     def _open_file(self) -> SegmentFile:
-        assert self._file is not None  # noqa: S101 - for the type checker
+        assert self._file is not None
         return self._file
 
     def _begin_segment(self) -> Segment:
@@ -177,8 +179,6 @@ class SegmentLog:
         try:
             self._files.make_folder(self.folder)
             file = self._files.open(f"{path}.new", create=True)
-            self._let_file_go()
-            self._file = file
             header = pack_header(Header(self._identity, first, safe))
             at = 0
             while at < len(header):
@@ -191,8 +191,10 @@ class SegmentLog:
         except OSError as error:
             raise self._fail("takes no new segment", error) from error
         segment = Segment(first, first - 1, HEADER.size, 0)
+        self._let_file_go()
+        self._file = file
         if first in self._segments:  # one without a record, of a process before
-            self.bytes -= self._segments[first].bytes
+            self.bytes -= self._segments[first].length
         self._segments[first] = self._active = segment
         self.bytes += HEADER.size
         self._safe_bytes = HEADER.size
@@ -202,7 +204,7 @@ class SegmentLog:
 
     def read(self, place: Place) -> bytes:
         """The payload of one record; `CorruptError` if the disk gives anything else."""
-        if self._unwritten and place.segment == getattr(self._active, "first", -1):
+        if self._unwritten and self._failure is None:
             self.flush()
         try:
             record = self._reader(place.segment).read(place.size, place.offset)
@@ -225,13 +227,13 @@ class SegmentLog:
             raise self._fail("cannot be written", error) from error
 
     def records(self, since: int = 1) -> Iterator[tuple[int, bytes]]:
-        """Every record from sequence `since` on that is whole, in order: a segment in memory at a time."""
+        """Every whole record from sequence `since` on, in order; one segment is in memory."""
         self.flush()
         for segment in list(self._segments.values()):
             if segment.last < since:
                 continue
             try:
-                data = self._reader(segment.first).read(segment.bytes, 0)
+                data = self._reader(segment.first).read(segment.length, 0)
             except OSError as error:
                 raise StoreError(f"{self.folder} cannot be read: {error}") from error
             for found in segment.scan(data, self.report, self.folder):
@@ -256,8 +258,11 @@ class SegmentLog:
         if segment is None:
             return
         segment.live -= 1
-        is_over = segment is not self._active or segment.bytes >= self.segment_bytes // 4
-        if segment.live <= 0 and is_over and not self._unwritten:
+        if segment is self._active and (
+            self._unwritten or segment.length < self.segment_bytes // 4
+        ):
+            return
+        if segment.live <= 0:
             self._remove(segment)
 
     def forget(self, until: int) -> None:
@@ -273,10 +278,12 @@ class SegmentLog:
             reader.close()
         try:
             self._files.remove(f"{self.folder}/{name_of(segment.first)}")
+            if self.mode == "disk":  # before the next one: a crash leaves no hole
+                self._files.sync_folder(self.folder)
         except OSError as error:
             raise self._fail("cannot be cleared", error) from error
         del self._segments[segment.first]
-        self.bytes -= segment.bytes
+        self.bytes -= segment.length
         if segment is self._active:
             self._let_file_go()
             self._active = None
@@ -308,19 +315,19 @@ class SegmentLog:
         self._let_file_go()
         if self._safe < active.first:
             self._files.remove(path)
+            self._files.sync_folder(self.folder)
             del self._segments[active.first]
-            self.bytes -= active.bytes
+            self.bytes -= active.length
         else:
             file = self._files.open(path)
             try:
                 file.cut(self._safe_bytes)
-                if self.mode == "disk":
-                    file.sync()
+                file.sync()  # in each mode: what was cut must not come back under the same sequence
             finally:
                 file.close()
-            self.bytes -= active.bytes - self._safe_bytes
+            self.bytes -= active.length - self._safe_bytes
             active.live -= active.last - self._safe
-            active.bytes, active.last = self._safe_bytes, self._safe
+            active.length, active.last = self._safe_bytes, self._safe
         self.next_sequence = self._safe + 1
 
     def _fail(self, what: str, error: OSError) -> StoreFullError:

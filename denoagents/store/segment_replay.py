@@ -1,7 +1,7 @@
 """What a log's folder holds after a crash: which records are good, what is cut, what is damaged.
 
-Rules: `replay` only reads. `mend` makes the disk agree: files half made go, the torn tail goes, and the
-last segment is written anew and made safe before anything of it is served, because what the kernel
+Rules: `replay` only reads. `mend` makes the disk agree: files half made go, the torn tail goes, and
+the last segment is written anew and made safe before anything of it is served: what the kernel
 shows after a crash of this process (or after a failed sync) need not be on the disk.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from denoagents.errors import CorruptError
-from denoagents.store.segment import HEADER, RECORD, Damage, Found, scan
+from denoagents.store.segment import HEADER, RECORD, Damage, Found, Header, scan
 from denoagents.store.segment_files import FileSystem
 
 SUFFIX: Final = ".segment"
@@ -29,7 +29,7 @@ class Segment:
 
     first: int
     last: int
-    bytes: int
+    length: int
     live: int
     """Records that are still needed."""
 
@@ -58,7 +58,7 @@ class Report:
     """The sequence of the last record that is kept."""
     damage: list[Damage] = field(default_factory=list)
     cut: list[Damage] = field(default_factory=list)
-    """Records that a crash left behind half written, or behind half written ones; never acknowledged."""
+    """Records that a crash left half written, or behind such; never acknowledged."""
     leftovers: list[str] = field(default_factory=list)
     """Files that are removed."""
     tail: tuple[str, bytes] | None = None
@@ -93,16 +93,16 @@ def read_file(files: FileSystem, path: str) -> bytes:
         file.close()
 
 
-def replay(files: FileSystem, folder: str, identity: int = 0) -> Report:
-    """Read a log's folder; nothing is changed."""
+def replay(files: FileSystem, folder: str, identity: int = 0, *, syncs: bool = True) -> Report:
+    """Read a log's folder; nothing is changed. A log that `syncs` has no header half written."""
     report = Report(identity=identity)
     names = [name for name in files.names(folder) if name.endswith(SUFFIX)]
     report.leftovers = [name for name in files.names(folder) if name.endswith(SUFFIX + ".new")]
     scans = [_Scanned(name, read_file(files, f"{folder}/{name}")) for name in names]
-    _Replay(report, scans).run()
+    _Replay(report, scans, syncs=syncs).run()
     for one in reversed(scans):
         if one.kept and one.segment is not None:
-            data = read_file(files, f"{folder}/{one.name}")[: one.segment.bytes]
+            data = read_file(files, f"{folder}/{one.name}")[: one.segment.length]
             report.tail = (one.name, data)
             break
     return report
@@ -121,20 +121,22 @@ class _Scanned:
 
 
 class _Replay:
-    """Decides about every gap: damage if anything says that it was safe, else the end of the log."""
+    """Decides about every gap: damage if anything calls it safe, else the end of the log."""
 
-    def __init__(self, report: Report, scans: list[_Scanned]) -> None:
-        self.report, self.scans = report, scans
+    def __init__(self, report: Report, scans: list[_Scanned], *, syncs: bool) -> None:
+        self.report, self.scans, self.syncs = report, scans, syncs
         self.safe = max((one.result.safe for one in scans), default=0)
 
     def run(self) -> None:
         report, expected, over = self.report, 0, False
         for one in self.scans:
             header = one.result.header
-            if header is None or header.first != one.first or report.identity not in {0, header.log}:
-                over = over or self._lose(one)
+            if header is None or not self._fits(one, header):
+                over = self._lose(one, is_behind_the_end=over)
                 expected = 0
-            elif over or (expected < header.first and expected and self._gap(one.name, HEADER.size, expected, header.first)):
+            elif header.first < expected:  # a power loss brought it back
+                self._drop(one)
+            elif over or (0 < expected < header.first and self._misses(one, expected)):
                 over = True
                 self._drop(one)
             else:
@@ -144,7 +146,7 @@ class _Replay:
         report.last = max([*kept, *(one.last for one in report.damage)], default=0)
 
     def _take(self, one: _Scanned, first: int) -> tuple[int, bool]:
-        """Keep a segment up to its first gap that is not damage; (next sequence, whether the log ends)."""
+        """Keep a segment up to the first gap that is no damage: next sequence, does the log end?"""
         gaps = {gap[2]: gap for gap in one.result.gaps}
         segment = Segment(first, first - 1, HEADER.size, 0)
         one.segment, one.kept = segment, True
@@ -156,7 +158,7 @@ class _Replay:
                     rest = one.result.found[-1].sequence
                     self._cut(one.name, offset, missing, rest)
                     return missing, True
-            segment.last, segment.bytes = found.sequence, found.offset + found.size
+            segment.last, segment.length = found.sequence, found.offset + found.size
             segment.live += 1
             self.report.records += 1
         return segment.last + 1, False
@@ -170,13 +172,25 @@ class _Replay:
         )
         return False
 
-    def _lose(self, one: _Scanned) -> bool:
-        """A file without a header of this log: damage, unless a crash left it empty."""
-        if one.is_blank:
-            self.report.leftovers.append(one.name)
-            return one.first > self.safe
+    def _fits(self, one: _Scanned, header: Header) -> bool:
+        return header.first == one.first and self.report.identity in {0, header.log}
+
+    def _misses(self, one: _Scanned, expected: int) -> bool:
+        """A segment begins too late; whether the log ends before it."""
+        return self._gap(one.name, HEADER.size, expected, one.first)
+
+    def _lose(self, one: _Scanned, *, is_behind_the_end: bool) -> bool:
+        """A file without a header of this log: damage, unless a crash may have left it so."""
         last = one.first + one.size // RECORD.size
-        self.report.damage.append(Damage(one.name, 0, one.first, last, "the header does not fit"))
+        if one is not self.scans[-1]:
+            last = self.scans[self.scans.index(one) + 1].first - 1
+        damage = Damage(one.name, 0, one.first, last, "the header does not fit")
+        if is_behind_the_end or (one.first > self.safe and (one.is_blank or not self.syncs)):
+            self.report.leftovers.append(one.name)
+            if not one.is_blank:
+                self.report.cut.append(damage)
+            return True
+        self.report.damage.append(damage)
         return False
 
     def _drop(self, one: _Scanned) -> None:

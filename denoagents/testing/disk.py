@@ -1,11 +1,11 @@
 """A file system in memory that loses what a real one may lose, tears it, and fails on command.
 
 Rules:
-    `lose_power` keeps what was synced. Each write since then survives or not by itself, in no order, and
-    may be torn at any sector; so does each name that was made, changed or removed since its folder was
-    synced. `kill` is the death of the process alone: what was written stays.
-    After a failed sync, what it did not save still reads well, counts as saved, and is lost with the
-    power: as Linux does it.
+    `lose_power` keeps what was synced. Each write since then survives or not by itself, in no
+    order, and may be torn at any sector; so does each name that was made, changed or removed since its
+    folder was synced. `kill` is the death of the process alone: what was written stays.
+    After a failed sync, what it did not save still reads well, counts as saved, and is lost with
+    the power: as Linux does it.
     The same seed loses the same.
 """
 
@@ -38,7 +38,7 @@ class _Content:
         """The power is gone: any of the pending writes, or parts of them, were on their way."""
         for offset, data in self.pending:
             if data is None:
-                if random.random() < 0.5:  # noqa: PLR2004 - a coin
+                if random.random() < 0.5:
                     _cut(self.stored, offset)
                 continue
             at = 0
@@ -184,7 +184,7 @@ class SimulatedDisk:
         self.lives += 1
         self.stop_at = 0
         for one in self._pending_names:
-            if self.random.random() < 0.5:  # noqa: PLR2004 - a coin
+            if self.random.random() < 0.5:
                 self._apply(one)
         self._pending_names.clear()
         self._names = dict(self._stored_names)
