@@ -26,6 +26,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "status": "Show how the fleet is: nodes, traffic, what needs attention.",
         "get": "List nodes, actors, links, pools or types.",
         "describe": "Show everything about one actor, node or type.",
+        "spill": "Look into what a node has put on the disk; verify it.",
     },
     "Act": {
         "ask": "Call a method of an actor and print its reply.",

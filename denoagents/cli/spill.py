@@ -1,4 +1,4 @@
-"""`denoagents spill inspect | verify`: what a log of segments holds, and whether the disk kept it."""
+"""`denoagents spill inspect | verify`: what a log holds, and whether the disk kept it."""
 
 from __future__ import annotations
 
@@ -25,28 +25,25 @@ def command() -> None:
 @output_option
 def inspect(path: Path, output: str) -> None:
     """List the segments at PATH: a log's folder, or one with logs in it."""
-    rows = [
-        {
-            "log": str(folder),
-            "segment": one.first,
-            "last": one.last,
-            "records": one.live,
-            "bytes": one.length,
-        }
-        for folder, report in _reports(path)
-        for one in report.segments
-    ]
+    found = [(folder, one) for folder, report in _reports(path) for one in report.segments]
     if output == "json":
         from denoagents.cli.output import print_json
 
+        rows = [
+            {
+                "log": str(folder),
+                "segment": one.first,
+                "last": one.last,
+                "records": one.live,
+                "bytes": one.length,
+            }
+            for folder, one in found
+        ]
         print_json({"path": str(path), "segments": rows})
         return
     from denoagents.cli.output import print_table, show_bytes
 
-    cells = [
-        [row["segment"], row["last"], row["records"], show_bytes(float(row["bytes"])), row["log"]]
-        for row in rows
-    ]
+    cells = [[one.first, one.last, one.live, show_bytes(one.length), str(f)] for f, one in found]
     print_table(("first", "last", "records", "bytes", "log"), cells, empty="no segments")
 
 
@@ -63,7 +60,13 @@ def verify(path: Path, output: str) -> None:
         from denoagents.cli.output import print_json
 
         print_json(
-            {"path": str(path), "records": records, "damage": damage, "torn": torn, "ok": not damage}
+            {
+                "path": str(path),
+                "records": records,
+                "damage": damage,
+                "torn": torn,
+                "ok": not damage,
+            }
         )
     else:
         for line in damage:

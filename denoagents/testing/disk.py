@@ -2,8 +2,8 @@
 
 Rules:
     `lose_power` keeps what was synced. Each write since then survives or not by itself, in no
-    order, and may be torn at any sector; so does each name that was made, changed or removed since its
-    folder was synced. `kill` is the death of the process alone: what was written stays.
+    order, and may be torn at any sector; so does each name that was made, changed or removed
+    since its folder was synced. `kill` is the death of the process alone: what was written stays.
     After a failed sync, what it did not save still reads well, counts as saved, and is lost with
     the power: as Linux does it.
     The same seed loses the same.

@@ -127,6 +127,17 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "retained": ("LinkSettings.window_bytes, and one batch", "Session.accept"),
     },
     # --- store ------------------------------------------------------------------------------------
+    "denoagents/store/segment_log.py": {
+        "_readers": ("MOST_READERS (8)", "the oldest goes first"),
+        "_segments": ("limit_bytes of the log", "SegmentLog.release and .forget"),
+        "_unwritten": ("what is appended between two commits", "SegmentLog.commit"),
+    },
+    "denoagents/store/segment_replay.py": {
+        "cut": ("the records of a log", "Report ends with the opening"),
+        "damage": ("the records of a log", "Report ends with the opening"),
+        "leftovers": ("the files of a log", "Report ends with the opening"),
+        "segments": ("limit_bytes of the log", "Report ends with the opening"),
+    },
     "denoagents/store/memory_state_store.py": {
         "_entries": ("the durable actors that ever were", "nobody: it is their store"),
         "effects": ("the calls of messages under way", "_Entry.apply"),
