@@ -27,6 +27,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "get": "List nodes, actors, links, pools or types.",
         "describe": "Show everything about one actor, node or type.",
         "spill": "Look into what a node has put on the disk; verify it.",
+        "doctor": "Examine this machine and the fleet; exit 1 when something is wrong.",
     },
     "Act": {
         "ask": "Call a method of an actor and print its reply.",

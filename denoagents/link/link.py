@@ -215,6 +215,7 @@ class Link:
             peer=self.peer.name,
             incarnation=self.peer.incarnation,
             dialed=self.dialed,
+            session=self.number,
             state=self.state,
             connections=self.connections,
             retained_count=session.retained_count,
@@ -226,6 +227,8 @@ class Link:
             bytes_in=self.bytes_in,
             resends=self.resends,
             duplicates=session.duplicates,
+            batches_sent=session.sent,
+            batches_accepted=session.accepted,
         )
 
     # --- for the owner --------------------------------------------------------------------

@@ -15,6 +15,8 @@ class LinkStatistics:
     peer: str
     incarnation: int
     dialed: bool
+    session: int
+    """The session's number among those of the dialer's incarnation."""
     state: State
     connections: int
     retained_count: int
@@ -26,6 +28,9 @@ class LinkStatistics:
     bytes_in: int
     resends: int
     duplicates: int
+    batches_sent: int
+    batches_accepted: int
+    """When a link is quiet, this is the peer's `batches_sent`."""
 
 
 @dataclass(frozen=True, slots=True)

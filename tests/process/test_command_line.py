@@ -168,6 +168,12 @@ def ask(broker, *words):
 # --- a whole fleet --------------------------------------------------------------------------------
 
 
+def test_the_doctor_says_so_when_there_is_no_fleet():
+    code, out, _ = run("doctor", broker="tcp://127.0.0.1:1")
+    assert code == 1
+    assert "no broker at tcp://127.0.0.1:1" in out
+
+
 def test_up_answers_shows_itself_and_drains(app, start):
     up = start("up", app, "--broker-port", "0")
     broker = broker_of(up)
@@ -184,6 +190,10 @@ def test_up_answers_shows_itself_and_drains(app, start):
     assert {"broker", "nodes", "groups", "settings", "events", "totals", "findings"} <= set(status)
     assert status["totals"]["receiver"]["off"] == 0
     assert [one["severity"] for one in status["findings"] if one["severity"] == "bad"] == []
+
+    checks = {one["name"]: one["verdict"] for one in look(broker, "doctor")["checks"]}
+    assert set(checks.values()) == {"ok"}
+    assert {"libzmq", "broker", "members", "accounting", "links"} <= set(checks)
 
     names = {one["name"] for one in look(broker, "get", "workers")}
     assert names == {"counting-1", "counting-2"}
