@@ -21,13 +21,22 @@ class Family:
     children: dict[str, Cell] = field(default_factory=dict)
     timers: set[Timer] = field(default_factory=set)
     window: RestartWindow | None = None
+    children_window: RestartWindow | None = None
+    """That of all children together, where a strategy restarts more than one."""
     failure: tuple[Directive, BaseException] | None = None
-    """What is to be done, while on_failure runs."""
+    """What is to be done, while on_failure runs, or a turn that a child's failure cancelled."""
+    renewal: Renewal | None = None
+    """The restart that waits for running turns to end."""
     is_resetting: bool = False
     """A new instance comes when the children are gone and the back-off is over."""
     is_ending: bool = False
     """The actor goes when its children are gone."""
     backoff: TimerHandle | None = None
+
+    @property
+    def is_giving_up(self) -> bool:
+        """Whether this instance is on its way out: nothing that it does matters any more."""
+        return self.renewal is not None or self.failure is not None
 
     def cancel_timers(self) -> None:
         """End all timers, those of users and the back-off."""
@@ -36,6 +45,15 @@ class Family:
             self.backoff = None
         for timer in tuple(self.timers):
             timer.cancel()
+
+
+@dataclass(slots=True, eq=False)
+class Renewal:
+    """Actors that are restarted together: none begins before all running turns have ended."""
+
+    cells: tuple[Cell, ...]
+    wait_s: float
+    busy: set[Cell] = field(default_factory=set)
 
 
 class Timer:

@@ -16,9 +16,10 @@ from denoagents.actor.actor import Actor
 from denoagents.actor.dead_letter import DeadLetter, DeadLetters
 from denoagents.actor.failure import as_local_error, text_of
 from denoagents.actor.family import Family, Timer
-from denoagents.actor.lives import Lives, wake
+from denoagents.actor.lives import wake
 from denoagents.actor.method import MethodType
 from denoagents.actor.passivation import Passivation
+from denoagents.actor.recovery import Recovery
 from denoagents.actor.reference import Refs
 from denoagents.actor.settings import ActorSettings, Strategy
 from denoagents.actor.stream import pump
@@ -46,7 +47,7 @@ class Surroundings(Protocol):
         """A cell that is being handed over has become idle."""
 
 
-class Guardian(Lives):
+class Guardian(Recovery):
     """Looks after all actors of one process."""
 
     def __init__(self, settings: ActorSettings, surroundings: Surroundings) -> None:

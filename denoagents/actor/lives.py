@@ -25,7 +25,7 @@ from denoagents.actor.failure import text_of
 from denoagents.actor.failure_log import FailureLog
 from denoagents.actor.family import Family
 from denoagents.actor.passivation import Passivation
-from denoagents.actor.supervision import ROOT_SUPERVISION, Directive, RestartWindow, Supervision
+from denoagents.actor.supervision import ROOT_SUPERVISION, Directive
 from denoagents.errors import ActorStoppedError, DenoagentsError, NodeStoppedError
 
 log = structlog.get_logger("denoagents.actor")
@@ -118,14 +118,23 @@ class Lives:
             family.is_resetting = False
         if cell.state >= CellState.STOPPING or cell in self.leaving or not self._is_active(cell):
             return
-        if (
-            cell.state == CellState.NEW
-            and cell.is_idle
-            and (family is None or family.parent is None)
-        ):
+        is_root = family is None or family.parent is None
+        if cell.state == CellState.NEW and cell.is_idle and is_root and not self._remembers(cell):
             self.runtime.remove(cell)  # nothing but an address; the next message makes it again
         else:
             self.runtime.unhold(cell)
+
+    def _remembers(self, cell: Cell) -> bool:
+        """Whether restarts of `cell` still count; if so, it is looked at again when they do not."""
+        window = None if cell.family is None else cell.family.window
+        if window is None or not window.count(self.runtime.clock.now_ns()):
+            return False
+        self.runtime.loop.call_later(ROOT_SUPERVISION.within_s, self._forget, cell)
+        return True
+
+    def _forget(self, cell: Cell) -> None:
+        if cell.state == CellState.NEW and cell.is_idle and not cell.held:
+            self._resume(cell)
 
     def _is_active(self, cell: Cell) -> bool:
         """Whether turns may start in the slot of `cell`, as far as hand-over is concerned."""
@@ -140,7 +149,8 @@ class Lives:
             self._start_over(cell, error)
         elif hook == "on_failure":
             failure, cell.family.failure = cell.family.failure, None
-            self._apply(cell, *failure)
+            if cell.family.renewal is None:
+                self._apply(cell, *failure)
         elif hook == "on_passivate":
             self.passivation.store_away(cell)
         elif hook == "on_stop":
@@ -152,7 +162,7 @@ class Lives:
             self._started(cell)
             if cell.state == CellState.STARTING:
                 cell.state = CellState.READY
-        elif cell.state == CellState.STARTING:
+        elif cell.state == CellState.STARTING and not (cell.family and cell.family.is_giving_up):
             self._failed_to_start(cell, error)
         else:
             cell.instance = None  # it was stopped before it had started: no on_stop
@@ -165,61 +175,37 @@ class Lives:
             self.log.note("a message without asker failed", cell.address, turn.label, error)
         if isinstance(error, DenoagentsError) or cell.state >= CellState.STOPPING:
             return
-        directive = self._decide(cell, error)
-        if directive == "resume":
+        if cell.family is not None and cell.family.is_giving_up:
             return
-        if type(cell.instance).on_failure is not Actor.on_failure:
+        directive = self._decide(cell, error)
+        if directive != "resume":
+            self._give_up(cell, directive, error)
+
+    def _give_up(self, cell: Cell, directive: Directive, error: BaseException) -> None:
+        """Let the instance look at the error, then do what was decided."""
+        on_failure = getattr(type(cell.instance), "on_failure", Actor.on_failure)
+        if on_failure is not Actor.on_failure and cell.turn is None:
             self.family_of(cell).failure = directive, error
             cell.held = True
             self.runtime.run_hook(cell, cell.instance.on_failure(error), "on_failure")
         else:
             self._apply(cell, directive, error)
 
-    def _supervision(self, cell: Cell) -> Supervision:
-        family = cell.family
-        if family is None or family.parent is None:
-            return ROOT_SUPERVISION
-        rules: Supervision = family.parent.type.cls.supervision
-        return rules
-
     def _decide(self, cell: Cell, error: BaseException) -> Directive:
-        try:
-            directive = self._supervision(cell).decide(error)
-        except Exception as fault:
-            self.log.note("a decider raised; the actor is restarted", cell.address, "", fault)
-            return "restart"
-        if directive not in {"resume", "restart", "stop"}:
-            wrong = ValueError(f"{directive!r} is no directive")
-            self.log.note("a decider was wrong; the actor is restarted", cell.address, "", wrong)
-            return "restart"
-        return directive
+        """What the rules say about an error."""
+        raise NotImplementedError
 
     def _apply(self, cell: Cell, directive: Directive, error: BaseException) -> None:
-        if directive == "stop" or cell.state >= CellState.STOPPING:
-            self._end(cell, ActorStoppedError(f"{cell.address} was stopped after {text_of(error)}"))
-        else:
-            self._restart(cell, error)
+        """Do what was decided."""
+        raise NotImplementedError
 
     def _restart(self, cell: Cell, error: BaseException) -> None:
-        family, rules = self.family_of(cell), self._supervision(cell)
-        family.window = family.window or RestartWindow(rules)
-        wait_s = family.window.restart(self.runtime.clock.now_ns())
-        if wait_s is None:
-            reason = (
-                f"{cell.address} was restarted more than {rules.intensity} times in "
-                f"{rules.within_s:g} s; the last error was {text_of(error)}"
-            )
-            log.warning("too many restarts", actor=cell.address, reason=reason)
-            self._end(cell, ActorStoppedError(reason))
-            return
-        self.restarts += 1
-        log.info("restart", actor=cell.address, error=text_of(error), wait_s=wait_s)
-        self._reset(cell)
-        family.backoff = self.runtime.loop.call_later(wait_s, self._backoff_over, cell)
+        """Make the instance anew, after the back-off."""
+        raise NotImplementedError
 
-    def _backoff_over(self, cell: Cell) -> None:
-        cell.family.backoff = None
-        self._resume(cell)
+    def _turn_gave_way(self, cell: Cell) -> None:
+        """A turn that was in the way of a restart is over."""
+        raise NotImplementedError
 
     # --- ends ---------------------------------------------------------------------------------
 
@@ -282,9 +268,11 @@ class Lives:
             self.runtime.cancel_turn(cell.turn)
 
     def ended_turn(self, cell: Cell) -> None:
-        """A turn of a stopping or leaving actor is over."""
+        """A turn of a stopping, leaving or held actor is over."""
         if cell.turn is not None:
             return
+        if cell.family is not None and cell.family.is_giving_up:
+            self._turn_gave_way(cell)
         if cell.state == CellState.STOPPING:
             self.runtime.loop.call_soon(
                 self._end, cell, ActorStoppedError(f"{cell.address} has stopped")

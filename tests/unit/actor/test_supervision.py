@@ -287,7 +287,7 @@ class Fragile(Actor):
 
 
 class Insisting(Actor):
-    supervision = Supervision(intensity=1, backoff_first_s=0.1)
+    supervision = Supervision(intensity=1, backoff_first_s=0.1, beyond="stop")
 
     async def spawn(self) -> Fragile:
         return self.context.spawn(Fragile, "one")
