@@ -70,7 +70,7 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "methods": ("the methods of a class", "nobody: fixed"),
     },
     "denoagents/actor/family.py": {
-        "busy": ("the siblings that are restarted together", "Recovery, as their turns end"),
+        "busy": ("the siblings that are restarted together", "the turns themselves, as they end"),
         "children": ("the children that its actor spawned and did not stop", "Guardian"),
         "timers": ("the timers that its actor set and did not cancel", "Timer.cancel"),
     },
