@@ -1,0 +1,68 @@
+"""The embedded state store under kill -9, and shared by processes."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from denoagents.durability import Kept
+from denoagents.store.state_store import SqliteStateStore
+
+WRITER = str(Path(__file__).with_name("state_store_writer.py"))
+FULL = bool(os.environ.get("DENOAGENTS_FULL"))
+
+
+@pytest.mark.timeout(300)
+def test_a_writer_killed_at_any_point_loses_nothing_it_was_told_and_leaves_nothing_else(tmp_path):
+    trials, seed = 1000 if FULL else 50, 20261
+    done = subprocess.run(
+        [sys.executable, WRITER, str(tmp_path / "actors.db"), str(trials), str(seed)],
+        capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    print(f"seed {seed}, {trials} kills: {found}")
+    assert found["commits"] > trials * 3, "too little was going on"
+    assert (found["missing"], found["phantoms"]) == (0, 0)
+
+
+def test_processes_share_the_file_under_load(tmp_path):
+    path, count = tmp_path / "actors.db", 150
+    children = [
+        subprocess.Popen(
+            [sys.executable, WRITER, str(path), "share", name, str(count)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for name in ("One", "Two")
+    ]  # fmt: skip
+    found = []
+    try:
+        for child in children:
+            assert child.stdout.readline() == "ready\n"
+        for child in children:
+            child.stdin.write("go\n")
+            child.stdin.flush()
+        found = [json.loads(child.communicate(timeout=40)[0]) for child in children]
+    finally:
+        for child in children:
+            child.kill()
+            child.communicate()
+    print(found)
+    assert all(one["refused"] == 0 for one in found)
+    assert all(one["worst_s"] < 3 for one in found), "one of them starves"
+
+    async def look():
+        store = SqliteStateStore(path)
+        await store.open()
+        for name in ("One", "Two"):
+            for n in range(16):
+                kept = await store.claim(f"{name}/{n}", 1)
+                assert isinstance(kept, Kept)
+                assert kept.sent == count
+        await store.close()
+
+    asyncio.run(look())
