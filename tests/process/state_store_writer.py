@@ -1,8 +1,8 @@
 """A process of a test: durable actors that commit as fast as they can, until it is killed.
 
-`python state_store_writer.py FILE TRIALS SEED` kills a child of its own again and again, each time at
-another point, and looks after each kill whether all that the child was told is kept, and nothing
-else. `python state_store_writer.py FILE share NAME COUNT` only commits.
+`python state_store_writer.py FILE TRIALS SEED` kills a child of its own again and again, each time
+at another point, and looks after each kill whether all that the child was told is kept, and
+nothing else. `python state_store_writer.py FILE share NAME COUNT` only commits.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from pathlib import Path
 
 from denoagents.durability import Commit, Handled, Outgoing
 from denoagents.store.settings import StoreSettings
-from denoagents.store.state_reader import read_actor
 from denoagents.store.state_file import connect
+from denoagents.store.state_reader import read_actor
 from denoagents.store.state_store import SqliteStateStore
 
 ACTORS = 8
@@ -123,10 +123,10 @@ def kill_again_and_again(path, trials, seed):
                 found[fields[1]] = max(int(fields[2]), found.get(fields[1], 0))
                 commits += fields[0] == "kept"
         connection = connect(path, timeout_s=5)
-        for actor in begun:
+        for actor, last in list(begun.items()):
             there = number_of(actor, read_actor(connection, actor)[1])
             missing += there < kept.get(actor, 0)
-            phantoms += there > begun[actor]
+            phantoms += there > last
             begun[actor] = kept[actor] = there
         connection.close()
     print(json.dumps({"missing": missing, "phantoms": phantoms, "commits": commits}))

@@ -163,9 +163,8 @@ async def test_what_waits_together_becomes_one_transaction(path):
 @pytest.mark.asyncio
 async def test_another_process_that_holds_the_file_too_long_is_an_error(path):
     async with opened(path, busy_timeout_s=0.05) as store:
-        with held(path):
-            with pytest.raises(StoreError, match="another process has held it"):
-                await store.commit(Commit("A/1", 1, b"a"), "os")
+        with held(path), pytest.raises(StoreError, match="another process has held it"):
+            await store.commit(Commit("A/1", 1, b"a"), "os")
         await store.commit(Commit("A/1", 1, b"b"), "os")
         assert await store.claim("A/1", 1) == Kept(b"b")
 
@@ -206,9 +205,9 @@ async def test_what_builds_on_a_failed_commit_fails_until_the_failure_is_told(pa
     async with opened(path) as store:
         await store.commit(Commit("A/1", 1, b"0"), "os")
         store._writer._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 100_000)
-        first = store.commit(Commit("A/1", 1, b"1" * 200_000), "os")
         with held(path):
-            pass
+            first = store.commit(Commit("A/1", 1, b"1" * 200_000), "os")
+            await asyncio.sleep(0.05)  # it is alone in its transaction
         then = [store.commit(Commit("A/1", 1, b"%d" % n), "os") for n in (2, 3)]
         assert await outcomes(first, *then) == [StoreError] * 3
         assert await store.claim("A/1", 1) == Kept(b"0")
