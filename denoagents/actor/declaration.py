@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from denoagents.actor.annotation import ACTOR_MARK, Scope
 from denoagents.actor.codec import Codec, Payload, RefCodec
+from denoagents.actor.message_types import describe_types
 from denoagents.actor.method import MethodType
 from denoagents.actor.state import StateType, read_fields
 from denoagents.errors import DeclarationError, UnknownMethodError, nearest
@@ -112,6 +113,9 @@ class ActorType:
             "doc": inspect.cleandoc(self.cls.__doc__ or ""),
             "methods": {name: method.signature() for name, method in self.methods.items()},
             "state": self.state.signature(),
+            "types": describe_types(
+                (*self.state.kinds(), *(k for one in self.methods.values() for k in one.kinds()))
+            ),
         }
 
 

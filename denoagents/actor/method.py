@@ -187,6 +187,12 @@ class MethodType:
             "uninterruptible": self.uninterruptible,
         }
 
+    def kinds(self) -> tuple[Any, ...]:
+        """The types of parameters and result; as written where they cannot be found yet."""
+        with contextlib.suppress(UnresolvedNameError):
+            self._wire()
+        return self._types or self._annotations()
+
     # --- wiring -------------------------------------------------------------------------------
 
     def pending_text(self) -> str:

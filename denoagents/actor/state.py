@@ -148,6 +148,12 @@ class StateType:
             shown.append(entry)
         return shown
 
+    def kinds(self) -> tuple[Any, ...]:
+        """The types of the fields; none that cannot be found yet."""
+        with contextlib.suppress(UnresolvedNameError):
+            self._wire()
+        return () if self._types is None else tuple(self._types.values())
+
     def pending_text(self) -> str:
         """The annotations that could not be found yet, as text."""
         return (

@@ -1,8 +1,9 @@
 """Do two workers of one group host the same actor types? Names the first difference; pure.
 
-Rules: a signature is plain data (maps, lists, words). A newcomer may add to a type: methods,
-parameters at the end of a method and fields of the state, if these have defaults; it lacks nothing
-that the group has, and all else is equal, but for `doc` texts. Owners of both kinds then live side
+Rules: a signature is plain data (maps, lists, words). A newcomer may add to an actor type: methods,
+parameters at the end of a method, fields of the state and of the types in its messages, if these
+have defaults, and values of enums; it lacks nothing that the group has, and all else is equal, but
+for `doc` texts. Owners of both kinds then live side
 by side: one without a method answers so until it is replaced.
 """
 
@@ -35,7 +36,7 @@ def difference(ours: Types, theirs: Types, *, may_lack: bool = False) -> str:
 def _type_differences(
     ours: dict[str, Any], theirs: dict[str, Any], name: str, may_lack: bool
 ) -> Iterator[str]:
-    yield from _map_differences(ours, theirs, name, {"methods", "state"})
+    yield from _map_differences(ours, theirs, name, {"methods", "state", "types"})
     our_methods, their_methods = _maps(ours.get("methods")), _maps(theirs.get("methods"))
     for method in sorted(our_methods):
         path = f"{name}.methods.{method}"
@@ -45,9 +46,13 @@ def _type_differences(
             )
         elif not may_lack:
             yield f"{path} is only in the group"
-    yield from _state_differences(
+    yield from _field_differences(
         _items(ours.get("state")), _items(theirs.get("state")), f"{name}.state", may_lack
     )
+    our_types, their_types = _maps(ours.get("types")), _maps(theirs.get("types"))
+    for one in sorted(our_types.keys() & their_types.keys()):
+        path = f"{name}.types.{one}"
+        yield from _carried_differences(our_types[one], their_types[one], path, may_lack)
 
 
 def _method_differences(
@@ -64,7 +69,23 @@ def _method_differences(
         yield f"{path} has {len(left)} items in the group and {len(right)} in the newcomer"
 
 
-def _state_differences(
+def _carried_differences(
+    ours: dict[str, Any], theirs: dict[str, Any], path: str, may_lack: bool
+) -> Iterator[str]:
+    """A type that messages carry; one that only one side has belongs to what it added."""
+    yield from _map_differences(ours, theirs, path, {"fields", "values"})
+    left, right = _items(ours.get("fields")), _items(theirs.get("fields"))
+    if ours.get("is_array") and left[: len(right)] != right[: len(left)]:
+        yield f"{path} has its fields in another order, or of another kind, in the newcomer"
+    yield from _field_differences(left, right, path, may_lack)
+    if not may_lack:
+        known = _words(theirs.get("values"))
+        for value in _words(ours.get("values")):
+            if value not in known:
+                yield f"{path} has the value {value!r} only in the group"
+
+
+def _field_differences(
     ours: list[dict[str, Any]], theirs: list[dict[str, Any]], path: str, may_lack: bool
 ) -> Iterator[str]:
     """Fields go by name, in any order."""
@@ -97,6 +118,10 @@ def _maps(value: Any) -> dict[str, dict[str, Any]]:
     """What a process says it hosts is checked here only: anything may come."""
     pairs = value.items() if isinstance(value, dict) else ()
     return {str(key): one for key, one in pairs if isinstance(one, dict)}
+
+
+def _words(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _items(value: Any) -> list[dict[str, Any]]:

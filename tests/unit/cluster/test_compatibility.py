@@ -11,12 +11,18 @@ from denoagents.cluster.group import digest
 
 NUMBER = {"name": "n", "type": "int"}
 ADDED = {"name": "by", "type": "int", "default": 1}
+OPTIONAL = {"name": "why", "type": "str", "has_default": True}
 FIRST = {
     "T": {
         "name": "T",
         "doc": "Counts.",
         "methods": {"add": {"name": "add", "parameters": [NUMBER], "returns": "int"}},
         "state": [{"name": "total", "type": "int", "default": 0}],
+        "types": {
+            "Order": {"fields": [{"name": "what", "type": "str"}], "is_array": False},
+            "Row": {"fields": [{"name": "x", "type": "int"}], "is_array": True},
+            "Kind": {"values": ["a", "b"]},
+        },
     }
 }
 
@@ -41,6 +47,10 @@ NEXT = with_method("clear")
         lambda one: one["methods"]["add"]["parameters"].append(ADDED),
         lambda one: one["state"].insert(0, {"name": "by", "type": "int", "default": 1}),
         lambda one: one.update(doc="Counts up."),
+        lambda one: one["types"]["Order"]["fields"].insert(0, OPTIONAL),
+        lambda one: one["types"]["Row"]["fields"].append(OPTIONAL),
+        lambda one: one["types"]["Kind"]["values"].append("c"),
+        lambda one: one["types"].update(New={"fields": [NUMBER], "is_array": False}),
         lambda one: one["methods"]["add"].update(doc="Adds."),
     ],
 )
@@ -69,6 +79,26 @@ def test_an_addition_fits(change):
             "T.state.x is only in the newcomer, and has no default",
         ),
         (lambda one: one["state"].clear(), "T.state.total is only in the group"),
+        (
+            lambda one: one["types"]["Order"]["fields"][0].update(type="int"),
+            "T.types.Order.what.type is 'str' in the group and 'int' in the newcomer",
+        ),
+        (
+            lambda one: one["types"]["Order"]["fields"].append({"name": "y", "type": "int"}),
+            "T.types.Order.y is only in the newcomer, and has no default",
+        ),
+        (
+            lambda one: one["types"]["Order"]["fields"].clear(),
+            "T.types.Order.what is only in the group",
+        ),
+        (
+            lambda one: one["types"]["Row"]["fields"].insert(0, OPTIONAL),
+            "T.types.Row has its fields in another order, or of another kind, in the newcomer",
+        ),
+        (
+            lambda one: one["types"]["Kind"]["values"].remove("a"),
+            "T.types.Kind has the value 'a' only in the group",
+        ),
         (
             lambda one: one["state"][0].update(type="str"),
             "T.state.total.type is 'int' in the group and 'str' in the newcomer",
