@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from denoagents.actor.actor import Actor
-from denoagents.testing.fleet import BROKER_HOST, SimulatedFleet, SimulatedNode
+from denoagents.testing.world import BROKER_HOST, SimulatedNode, World
 
 KINDS = {
     "cut_one": 6,
@@ -20,6 +20,8 @@ KINDS = {
     "block": 2,
     "slow_down": 3,
     "restart_broker": 3,
+    "flap": 2,
+    "flap_broker": 1,
     "start_worker": 4,
     "leave": 4,
     "start_client": 2,
@@ -37,7 +39,7 @@ class Faults:
 
     def __init__(
         self,
-        fleet: SimulatedFleet,
+        fleet: World,
         serve: Sequence[type[Actor]],
         seed: int,
         *,
@@ -79,7 +81,8 @@ class Faults:
         fleet = self.fleet
         fleet.network.heal()
         fleet.network.slowness.clear()
-        fleet.network.loss_share = fleet.network.damage_share = fleet.network.repeat_share = 0.0
+        fleet.network.loss_share = fleet.network.damage_share = 0.0
+        fleet.network.repeat_share = fleet.network.reorder_share = 0.0
         for one in fleet.nodes:
             one.process.go_on()
         if fleet.broker_process is not None and fleet.broker_process.is_alive:
@@ -108,7 +111,13 @@ class Faults:
         return [one for one in self.fleet.workers() if one.is_usable and not one.is_leaving]
 
     def _hosts(self) -> list[str]:
-        return [BROKER_HOST, *(one.process.host for one in self.fleet.living())]
+        return [BROKER_HOST, *(one.process.host for one in self._living())]
+
+    def _living(self) -> list[SimulatedNode]:
+        return [one for one in self.fleet.living() if not one.is_spared]
+
+    def _clients(self) -> list[SimulatedNode]:
+        return [one for one in self.fleet.clients() if not one.is_spared]
 
     # --- the network ------------------------------------------------------------------------------
 
@@ -118,6 +127,15 @@ class Faults:
     def _cut_all(self) -> str:
         host = self._chance.choice(self._hosts())
         return f"{self.fleet.network.cut(host)} connections of {host} are cut"
+
+    def _flap(self) -> str:
+        """The connections of one host are cut again and again."""
+        host, count = self._chance.choice(self._hosts()), self._chance.randint(2, 10)
+        at_s = 0.0
+        for _ in range(count):
+            at_s += self._chance.uniform(0.001, 0.2)
+            self.fleet.scheduler.at(at_s, lambda: self.fleet.network.cut(host))
+        return f"connections of {host} are cut {count} times within {at_s:.3f} s"
 
     def _partition(self) -> str:
         """Some hosts cannot reach the others, for a while."""
@@ -158,7 +176,7 @@ class Faults:
     # --- processes --------------------------------------------------------------------------------
 
     def _freeze(self) -> str:
-        one = self._node([one for one in self.fleet.living() if one.process.health == "running"])
+        one = self._node([one for one in self._living() if one.process.health == "running"])
         duration_s = self._duration_s(0.9, 6.0)
         if one is None or not duration_s:
             return ""
@@ -167,7 +185,7 @@ class Faults:
         return f"{one} is frozen for {duration_s:.3f} s"
 
     def _block(self) -> str:
-        one = self._node([one for one in self.fleet.living() if one.process.health == "running"])
+        one = self._node([one for one in self._living() if one.process.health == "running"])
         if one is None:
             return ""
         duration_s = self._chance.uniform(0.02, 1.5 if self.is_gentle else 12.0)
@@ -197,7 +215,7 @@ class Faults:
         return " "
 
     def _kill_client(self) -> str:
-        one = self._node(self.fleet.clients())
+        one = self._node(self._clients())
         if one is None:
             return ""
         self.fleet.kill(one)
@@ -216,6 +234,22 @@ class Faults:
     def _start_broker(self) -> None:
         if not self.fleet.has_broker:
             self.fleet.start_broker()
+
+    def _flap_broker(self) -> str:
+        """The broker ends again and again, each time soon after it has begun."""
+        count, at_s = self._chance.randint(2, 4), 0.0
+        if not self.fleet.has_broker or not self._duration_s(1.2, 4.0):
+            return ""
+        for _ in range(count):
+            self.fleet.scheduler.at(at_s, self._end_broker)
+            at_s += self._chance.uniform(0.01, 0.1)
+            self.fleet.scheduler.at(at_s, self._start_broker)
+            at_s += self._chance.uniform(0.02, 0.3)
+        return f"the broker begins anew {count} times within {at_s:.3f} s"
+
+    def _end_broker(self) -> None:
+        if self.fleet.has_broker:
+            self.fleet.kill_broker()
 
     def _freeze_broker(self) -> str:
         process = self.fleet.broker_process
@@ -250,7 +284,7 @@ class Faults:
         return " "
 
     def _leave_client(self) -> str:
-        clients = [one for one in self.fleet.clients() if one.is_usable and not one.is_leaving]
+        clients = [one for one in self._clients() if one.is_usable and not one.is_leaving]
         if len(clients) < 2:
             return ""
         self.fleet.leave(self._chance.choice(clients))

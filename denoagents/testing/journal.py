@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from denoagents.testing.fleet import SimulatedNode
 from denoagents.testing.scheduler import Scheduler
+from denoagents.testing.world import SimulatedNode
 
 Outcome = Literal["", "value", "raised", "rejected", "unknown"]
 FACTOR = 1_000_003

@@ -1,7 +1,8 @@
 """A network in memory, with a seed: it delays, cuts, blocks and damages as real ones do.
 
-Rules: a connection keeps order, as TCP does, and may end at any moment; then a prefix of what was
-under way still arrives, the rest is gone, and nobody says how much. A blocked direction holds back
+Rules: a connection keeps order, as TCP does, unless `reorder_share`, `repeat_share` or `loss_share`
+say otherwise, and may end at any moment; then a prefix of what was under way still arrives, the
+rest is gone, and nobody says how much. A blocked direction holds back
 what is sent, as a network that loses every packet does, until it is healed or the connection is
 given up. A host that is lost says nothing any more, not even that its connections have ended.
 Each end hears everything on the loop that opened it. Everything random comes from the seed, in the
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import Literal
 
@@ -44,11 +45,27 @@ class _Flow:
             return
         frame = network.perhaps_damaged(frame)
         due_s = self._end.loop.time() + network.delay_s(self.source, self.target)
-        self._last_due_s = max(self._last_due_s, due_s)
-        self.under_way.append((self._last_due_s, frame))
+        if network.reorder_share and network.chance.random() < network.reorder_share:
+            network.frames_reordered += 1
+        else:
+            due_s = self._last_due_s = max(self._last_due_s, due_s)
+        self._put(due_s, frame)
         if network.repeat_share and network.chance.random() < network.repeat_share:
-            self.under_way.append((self._last_due_s, frame))
+            network.frames_repeated += 1
+            self._put(due_s + network.chance.choice([0.0, network.some_delay_s()]), frame)
         self.schedule()
+
+    def _put(self, due_s: float, frame: bytes) -> None:
+        """Into its place: what overtakes others, or comes late, does not stand at the end."""
+        waiting = self.under_way
+        later = []
+        while waiting and waiting[-1][0] > due_s:
+            later.append(waiting.pop())
+        waiting.append((due_s, frame))
+        waiting.extend(reversed(later))
+        if later and self._timer is not None and due_s < self._timer.when():
+            self._timer.cancel()
+            self._timer = None
 
     def end(self, *, lose: bool) -> None:
         """Nothing more comes; with `lose`, only a prefix of what is under way still does."""
@@ -82,6 +99,9 @@ class _Flow:
             frames.append(self.under_way.popleft()[1])
         if frames:
             network.frames_delivered += len(frames)
+            if network.on_frame is not None:
+                for frame in frames:
+                    network.on_frame(self.source, self.target, frame)
             self._pipe.give(self._end.receiver, frames, to_dialer=self is self._pipe.to_dialer)
         if self.under_way:
             self.schedule()
@@ -252,9 +272,14 @@ class Network:
         self.slowness: dict[tuple[str, str], float] = {}
         """(from, to) host: by what the delay is multiplied."""
         self.repeat_share = 0.0
-        """The share of packets that come twice; TCP has none."""
+        """The share of packets that come twice, at once or later; TCP has none."""
+        self.reorder_share = 0.0
+        """The share of packets that may overtake those before them; TCP has none."""
+        self.on_frame: Callable[[str, str, bytes], None] | None = None
+        """Called with (from, to, packet) when a packet arrives."""
         self.listening: dict[str, _Listening] = {}
         self.cuts = self.frames_lost = self.frames_damaged = self.frames_delivered = 0
+        self.frames_repeated = self.frames_reordered = 0
         self._pipes: dict[_Pipe, None] = {}
         self._ports = 0
         self._routes = 0

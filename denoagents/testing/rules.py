@@ -7,17 +7,16 @@ where somebody died who may have held the message.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from denoagents._native.placement import assign
 from denoagents.address import Address
 from denoagents.cluster import slots as slot_set
 from denoagents.cluster.messages import VersionRecord
-from denoagents.testing.fleet import SimulatedFleet, SimulatedNode
 from denoagents.testing.journal import Journal, Message
+from denoagents.testing.quiet import mesh_of, unquiet, view_of
 from denoagents.testing.scheduler import ProcessLoop
+from denoagents.testing.world import SimulatedNode, World
 
 STALE_NS = 8_000_000_000
 """So long a sender may act upon an old version (cut off from the broker)."""
@@ -37,9 +36,7 @@ class Seen:
 class Rules:
     """Judges one simulation."""
 
-    def __init__(
-        self, fleet: SimulatedFleet, journal: Journal, keys: list[str], *, is_gentle: bool
-    ) -> None:
+    def __init__(self, fleet: World, journal: Journal, keys: list[str], *, is_gentle: bool) -> None:
         self.is_gentle = is_gentle
         self._fleet, self._journal = fleet, journal
         self._slots = {f"Tally/{key}": Address("Tally", key).slot for key in keys}
@@ -139,7 +136,7 @@ class Rules:
         """No two nodes that count run the same slot."""
         nodes = [one for one in self._fleet.workers() if self._counts(one) and one.is_usable]
         for actor, slot in self._slots.items():
-            active = [one for one in nodes if _view(one).is_active(GROUP, slot)]
+            active = [one for one in nodes if view_of(one).is_active(GROUP, slot)]
             leased = [one for one in active if one.node.runtime.has_lease]
             if len(leased) > 1:
                 self._journal.violated(f"{actor} (slot {slot}) is active on {leased}")
@@ -157,43 +154,7 @@ class Rules:
 
     def unquiet(self) -> str:
         """Why the fleet is not quiet yet, or ""."""
-        return next(self._unquiet(), "")
-
-    def _unquiet(self) -> Iterator[str]:
-        if not self._started():
-            yield "there is no broker"
-            return
-        assert self._fleet.broker is not None
-        fleet = self._fleet.broker.fleet
-        if not fleet.is_settled:
-            waits_for = [one.name for one in fleet.unacknowledged()]
-            yield f"version {fleet.version} waits for {waits_for}"
-        for name, group in fleet.groups.items():
-            if not group.is_handed_over or group.lingering:
-                yield f"group {name} is not handed over: {group.lingering}"
-        for one in self._fleet.living():
-            if not one.is_usable:
-                yield f"{one} is {one.node.state}"
-            elif one.incarnation not in fleet.members:
-                yield f"the broker does not know {one}"
-            else:
-                yield from self._unquiet_node(one, fleet.version)
-
-    def _unquiet_node(self, one: SimulatedNode, version: int) -> Iterator[str]:
-        view, router = _view(one), one.node.router
-        if view.version != version or not view.is_settled:
-            yield f"{one} has version {view.version}, settled {view.settled_version}, not {version}"
-        books = router.books
-        if books.waiting or books.running or books.retained:
-            yield f"{one} has work: {books.sender()} {books.receiver()}"
-        if router.parked:
-            yield f"{one} has {router.parked} messages parked"
-        if router.deadlines.count:
-            yield f"{one} has {router.deadlines.count} open requests"
-        peers = one.node._fleet.peers  # type: ignore[union-attr]  # noqa: SLF001 - the oracle looks inside
-        for peer in peers.all():
-            if not peer.is_quiet:
-                yield f"{one} has open requests with {peer!r}"
+        return next(unquiet(self._fleet), "")
 
     def judge(self, reports: dict[str, tuple[int, int]]) -> None:
         """The story is over; `reports` is what each actor says of its state."""
@@ -251,7 +212,7 @@ class Rules:
 
     def _judge_links(self, one: SimulatedNode) -> None:
         """Both ends of every session agree on what was sent."""
-        for link in _mesh(one).links:
+        for link in mesh_of(one).links:
             if not link.dialed:
                 continue
             other = self._node(link.peer.incarnation)
@@ -260,7 +221,7 @@ class Rules:
             twin = next(
                 (
                     far
-                    for far in _mesh(other).links
+                    for far in mesh_of(other).links
                     if not far.dialed
                     and far.peer.incarnation == one.incarnation
                     and far.number == link.number
@@ -275,11 +236,3 @@ class Rules:
                 link.session.accepted,
             ):
                 self._journal.violated(f"the ends of {link!r} of {one} disagree with {twin!r}")
-
-
-def _view(one: SimulatedNode) -> Any:
-    return one.node._fleet.view  # type: ignore[union-attr]  # noqa: SLF001 - the oracle looks inside
-
-
-def _mesh(one: SimulatedNode) -> Any:
-    return one.node._fleet.mesh  # type: ignore[union-attr]  # noqa: SLF001 - the oracle looks inside

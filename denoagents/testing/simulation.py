@@ -26,11 +26,11 @@ from denoagents.errors import DenoagentsError
 from denoagents.link.settings import LinkSettings
 from denoagents.node.settings import NodeSettings
 from denoagents.testing.faults import HARSH, Faults
-from denoagents.testing.fleet import SimulatedFleet, SimulatedNode
 from denoagents.testing.journal import Journal
 from denoagents.testing.rules import Rules
 from denoagents.testing.scheduler import only_own_garbage
 from denoagents.testing.talk import Tally, Voice, Witness
+from denoagents.testing.world import SimulatedNode, World
 
 FAULTS_S = 8.0
 """How long a fleet is disturbed."""
@@ -44,7 +44,7 @@ EXPECTED_EVENTS = frozenset({"evicted"})
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class Verdict:
     """How a story ended."""
 
     seed: int
@@ -53,12 +53,14 @@ class Ending:
     counts: dict[str, int] = field(default_factory=dict)
     only: str = ""
     """The kinds of faults that it was limited to."""
+    is_busy: bool = False
 
     @property
     def command(self) -> str:
         """What replays it."""
         only = f" --only {self.only}" if self.only else ""
-        return f"python -m denoagents.testing.simulation --seed {self.seed}{only} -v"
+        busy = " --busy" if self.is_busy else ""
+        return f"python -m denoagents.testing.simulation --seed {self.seed}{only}{busy} -v"
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count} {what}" for what, count in self.counts.items())
@@ -71,20 +73,33 @@ class Ending:
 class Simulation:
     """The story of one seed."""
 
-    def __init__(self, seed: int, *, is_told: bool = False, only: Sequence[str] = ()) -> None:
-        self.seed, self._only = seed, tuple(only)
+    def __init__(
+        self,
+        seed: int,
+        *,
+        is_told: bool = False,
+        only: Sequence[str] = (),
+        is_busy: bool = False,
+    ) -> None:
+        """`is_busy`: many messages for few actors, on a slow network."""
+        self.seed, self._only, self._is_busy = seed, tuple(only), is_busy
         chance = self._chance = Random(f"story {seed}")
         self.is_gentle = seed % 2 == 0 and not HARSH.keys() & set(only)
-        self.fleet = SimulatedFleet(seed, settings=self._settings(chance))
+        self.fleet = World(seed, settings=self._settings(chance))
         network = self.fleet.network
         longest_s = chance.choice([0.001, 0.01, 0.04] if self.is_gentle else [0.001, 0.02, 0.1])
+        if is_busy:
+            longest_s = 0.04 if self.is_gentle else 0.1
         network.shortest_s, network.longest_s = longest_s / 20, longest_s
         network.loss_share = chance.choice([0.0, 0.0, 0.0, 0.002])
         network.damage_share = chance.choice([0.0, 0.0, 0.0, 0.002])
         network.repeat_share = chance.choice([0.0, 0.0, 0.0, 0.01])
-        self.keys = [f"a{number:02}" for number in range(chance.choice([3, 8, 20]))]
+        network.reorder_share = chance.choice([0.0, 0.0, 0.0, 0.01])
+        count = chance.choice([3, 8, 20])
+        self.keys = [f"a{number:02}" for number in range(3 if is_busy else count)]
         self.asks_wait = self.fleet.settings.link.window_bytes < 10_000
-        self.pace_s = chance.choice([0.01, 0.03, 0.1])
+        pace_s = chance.choice([0.01, 0.03, 0.1])
+        self.pace_s = 0.005 if is_busy else pace_s
         self.journal = Journal(self.fleet.scheduler)
         self.rules = Rules(self.fleet, self.journal, self.keys, is_gentle=self.is_gentle)
         self.faults = Faults(self.fleet, [Tally], seed, is_gentle=self.is_gentle, only=only)
@@ -110,7 +125,7 @@ class Simulation:
 
     # --- the story ----------------------------------------------------------------------------
 
-    def run(self) -> Ending:
+    def run(self) -> Verdict:
         """Play it to its end."""
         with self._logs():
             self._begin()
@@ -118,7 +133,14 @@ class Simulation:
             if not self.journal.violations:
                 self._end()
         only = ",".join(self._only)
-        return Ending(self.seed, self.journal.digest, self._violations(), self._counts(), only)
+        return Verdict(
+            self.seed,
+            self.journal.digest,
+            self._violations(),
+            self._counts(),
+            only,
+            is_busy=self._is_busy,
+        )
 
     def _begin(self) -> None:
         fleet = self.fleet
@@ -148,7 +170,7 @@ class Simulation:
         for voice in self._voices:
             voice.is_silent = True
         self.faults.end()
-        if not self.fleet.workers():
+        if all(one.is_leaving for one in self.fleet.workers()):
             self.fleet.start("last", [Tally])
         self.fleet.start("witness")
         reports: dict[str, tuple[int, int]] = {}
@@ -263,10 +285,12 @@ class Simulation:
         raise structlog.DropEvent
 
 
-def simulate(seed: int, *, is_told: bool = False, only: Sequence[str] = ()) -> Ending:
+def play(
+    seed: int, *, is_told: bool = False, only: Sequence[str] = (), is_busy: bool = False
+) -> Verdict:
     """Play the story of one seed; with `only`, limited to these kinds of faults."""
     with only_own_garbage():
-        return Simulation(seed, is_told=is_told, only=only).run()
+        return Simulation(seed, is_told=is_told, only=only, is_busy=is_busy).run()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -277,6 +301,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="one story")
     parser.add_argument("--seeds", default="0-49", help="many stories, FIRST-LAST")
     parser.add_argument("--only", default="", help="kinds of faults, such as cut_one,leave")
+    parser.add_argument("--busy", action="store_true", help="many messages for few actors")
     parser.add_argument("-v", "--verbose", action="store_true", help="tell what happens")
     given = parser.parse_args(arguments)
     first, _, last = given.seeds.partition("-")
@@ -284,7 +309,7 @@ def main(arguments: list[str] | None = None) -> int:
     only = [name for name in given.only.split(",") if name]
     began, failed = time.perf_counter(), []
     for seed in seeds:
-        ending = simulate(seed, is_told=given.verbose, only=only)
+        ending = play(seed, is_told=given.verbose, only=only, is_busy=given.busy)
         if ending.violations or given.seed is not None:
             print(ending, flush=True)  # noqa: T201
         if ending.violations:

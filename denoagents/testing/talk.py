@@ -13,9 +13,9 @@ from denoagents.actor.actor import Actor
 from denoagents.actor.declaration import idempotent
 from denoagents.actor.reference import PriorityName, options, tell
 from denoagents.errors import DenoagentsError, RejectedError, RemoteError, UsageError
-from denoagents.testing.fleet import SimulatedNode
 from denoagents.testing.journal import Journal, Message, Outcome, Turn, folded
 from denoagents.testing.scheduler import ProcessLoop
+from denoagents.testing.world import SimulatedNode
 
 
 @dataclass(slots=True, eq=False)

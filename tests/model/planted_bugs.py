@@ -1,6 +1,10 @@
 """Bugs that the simulator must find: each plants one in the code under test, for one test."""
 
 from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
 
 from denoagents._native.call import Call
 from denoagents.cluster.group import Group
@@ -78,6 +82,22 @@ def does_not_wait_for_the_former_owner(patch):
             self._router.runtime.loop.call_soon(self._flushed, incarnation, one.version)
 
     patch.setattr(Placement, "_flush", flush)
+
+
+def never_acknowledges_when_it_has_nothing_to_say(patch):
+    """An acknowledgement of its own is lost; those that travel with other packets are not."""
+    patch.setattr(Link, "acknowledge", lambda self: self.session.acknowledgement_left())
+
+
+def gives_back_one_credit_too_few(patch):
+    """Of several messages that are accepted at once, one is not counted."""
+
+    def acknowledge(self, ack):
+        freed = original(self, ack)
+        return freed - 1 if freed > 1 else freed
+
+    original = Session.acknowledge
+    patch.setattr(Session, "acknowledge", acknowledge)
 
 
 def runs_without_a_lease(patch):
@@ -162,22 +182,45 @@ def gives_up_a_broker_that_is_lost_twice(patch):
     patch.setattr(Peers, "_dial_again", dial_again)
 
 
+class Planted(NamedTuple):
+    """A bug, and where it is found soon."""
+
+    plant: Callable[[pytest.MonkeyPatch], None]
+    only: tuple[str, ...] = ()
+    """The kinds of faults that bring it out; all, if there are none."""
+    seeds: tuple[int, ...] = ()
+    """Those that are tried first: they found it when the test was written."""
+    is_busy: bool = False
+    """It shows under many messages for few actors."""
+    is_rare: bool = False
+    """One story in hundreds shows it: the long form alone looks for it."""
+
+    def __repr__(self) -> str:
+        return self.plant.__name__
+
+
+MOVES = ("leave", "start_worker", "slow_down", "cut_one")
+PARTS = ("leave", "start_worker", "partition_one_way", "partition")
 PLANTED = (
-    takes_batches_twice,
-    sends_again_under_a_new_number,
-    forgets_what_was_under_way,
-    activates_before_settled,
-    acknowledges_before_flushed,
-    does_not_wait_for_the_former_owner,
-    runs_without_a_lease,
-    lets_evicted_ones_speak,
-    loses_parked_messages,
-    ships_actors_without_state,
-    ships_actors_without_their_mail,
-    goes_on_in_frozen_slots,
-    puts_kept_messages_first,
-    asks_again_what_may_have_run,
-    forgets_the_fleet,
-    believes_who_speaks_last,
-    gives_up_a_broker_that_is_lost_twice,
+    Planted(takes_batches_twice, (), (0, 8)),
+    Planted(sends_again_under_a_new_number, (), (4, 5)),
+    Planted(forgets_what_was_under_way, (), (0,)),
+    Planted(never_acknowledges_when_it_has_nothing_to_say, (), (22, 16)),
+    Planted(gives_back_one_credit_too_few, (), (3, 2)),
+    Planted(activates_before_settled, MOVES, (14, 41)),
+    Planted(acknowledges_before_flushed, PARTS, (3, 42)),
+    Planted(does_not_wait_for_the_former_owner, MOVES, (77, 38)),
+    Planted(runs_without_a_lease, ("freeze", "partition"), (1, 5)),
+    Planted(lets_evicted_ones_speak, ("partition", "freeze", "partition_one_way"), (7, 42)),
+    Planted(loses_parked_messages, MOVES, (4, 8)),
+    Planted(ships_actors_without_state, MOVES, (4,)),
+    Planted(ships_actors_without_their_mail, MOVES, (2, 3)),
+    Planted(goes_on_in_frozen_slots, MOVES),
+    Planted(puts_kept_messages_first, ("leave", "start_worker", "slow_down"), (6, 8), is_busy=True),
+    Planted(asks_again_what_may_have_run, ("kill", "freeze")),
+    Planted(forgets_the_fleet, ("restart_broker",)),
+    Planted(
+        believes_who_speaks_last, ("flap_broker", "freeze", "leave", "kill"), (319,), is_rare=True
+    ),
+    Planted(gives_up_a_broker_that_is_lost_twice, ("flap_broker",)),
 )

@@ -65,7 +65,7 @@ ORDERED = {1, 7}
 EXCEPTIONS: dict[tuple[str, str], str] = {}
 """(importing module, imported module) -> why that import may stand against the rules."""
 
-LAZY = {"__init__", "__main__", "cli"}
+LAZY = {"__init__", "__main__", "cli", "testing"}
 """Rooms that may import inside functions: they must be quick to start."""
 
 
