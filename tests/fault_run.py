@@ -114,12 +114,12 @@ class Voice:
 class FaultRun:
     """One run: fleet, histories, faults, verdict."""
 
-    def __init__(self, folder: Path, seed: int, flags: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, seed: int, flags: Sequence[str] = (), app: Path = APP) -> None:
         self.seed, self.histories = seed, folder / "histories"
         os.environ["DENOAGENTS_HISTORIES"] = str(self.histories)
         try:
             self.history = History(self.histories, "client")
-            self.fleet = RealFleet(folder, app=APP, flags=flags)
+            self.fleet = RealFleet(folder, app=app, flags=flags)
         except BaseException:
             self.end()
             raise
