@@ -31,7 +31,7 @@ class Painter(Actor):
 
 
 def test_types_inside_types_are_told_with_their_fields():
-    assert Painter.declared.signature()["types"] == {
+    assert Painter.__denoagents_type__.signature()["types"] == {
         "Colour": {"values": ["red"]},
         "Inner": {"fields": [{"name": "colour", "type": "Colour"}], "is_array": False},
         "Row": {
