@@ -26,8 +26,8 @@ from denoagents.testing.run_record import Operation, Pair, RunRecord, Turn
 
 SHOWN = 20
 """Violations of one rule that are told in full; the others are counted."""
-MAY_DIE_S = 1.0
-"""A plain tell may be lost when its target's process ended at most so long after the sending."""
+NOTICED_S = 3.0
+"""Until everybody knows of a death: what was sent to the dead in that time may have died, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,12 +247,21 @@ def _judge_loss(
     verdict: Verdict, record: RunRecord, pair: Pair, number: int, operation: Operation
 ) -> None:
     if operation.promise == "plain" and not operation.is_ask:
-        may_ns = round(MAY_DIE_S * 1e9)
-        if any((o.since or o.t) - may_ns < operation.at_ns < o.t + may_ns for o in record.overs):
+        later = (turn.at_ns for turn in pair.turns if turn.number > number)
+        if _may_have_died(record, operation, next(later, None)):
             verdict.lost_tells += 1
             return
     verdict.break_rule(
         "what was acknowledged is there", f"{operation.promise} {pair} {number} never ran"
+    )
+
+
+def _may_have_died(record: RunRecord, operation: Operation, passed_ns: int | None) -> bool:
+    """A process was over after the sending (or just before), and before a later message ran."""
+    since_ns = operation.at_ns - round(NOTICED_S * 1e9)
+    return any(
+        over.t >= since_ns and (passed_ns is None or (over.since or over.t) <= passed_ns)
+        for over in record.overs
     )
 
 

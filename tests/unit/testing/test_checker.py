@@ -97,6 +97,14 @@ def test_a_plain_tell_may_die_with_a_process_and_only_then(run):
     assert broken(run.verdict()) == {"what was acknowledged is there": 1}
 
 
+def test_a_plain_tell_that_a_later_one_overtook_before_the_death_is_a_loss(run):
+    run.send(1, is_ask=False)
+    run.send(2, is_ask=False)
+    run.run(2)
+    run.note(Over(run.at(), 2))
+    assert broken(run.verdict()) == {"what was acknowledged is there": 1}
+
+
 def test_a_durable_effect_that_is_not_in_the_state_is_a_loss(run):
     for number in (1, 2, 3):
         run.run(number)
