@@ -35,6 +35,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "set": "Change a running fleet: set pool/NAME weight.WORKER=3.",
         "drain": "Let a node hand over its actors and leave.",
         "dlq": "Look at messages that were given up; replay or purge them.",
+        "store": "Back up, restore, verify, prune or delete what durable actors keep.",
     },
     "Measure": {
         "demo": "Watch a fleet answer questions about Python's library, and survive a kill.",

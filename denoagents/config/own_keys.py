@@ -95,4 +95,13 @@ BROKER: Final = (
         "bytes of their payloads; as above", ON, least=1024),
 )
 
-KEYS: Final = (*CLUSTER, *LINK, *ACTOR, *NODE, *LOGS, *BROKER)
+STORE: Final = (
+    Key("store.path", "text", "", "",
+        "file that keeps the durable actors of a host, shared by its workers; empty: none", ON),
+    Key("store.low_mark", "bytes", "64MiB", "",
+        "with less room on its disk, the store keeps nothing new", ON),
+    Key("store.busy_timeout", "duration", "5s", "",
+        "a write that other processes hold up for longer is refused", ON, least=1_000_000),
+)
+
+KEYS: Final = (*STORE, *CLUSTER, *LINK, *ACTOR, *NODE, *LOGS, *BROKER)

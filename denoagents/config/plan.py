@@ -15,6 +15,7 @@ from denoagents.errors import ConfigurationError
 from denoagents.limits.settings import AdmissionSettings
 from denoagents.link.settings import LinkSettings
 from denoagents.node.settings import NodeSettings
+from denoagents.store.settings import StoreSettings
 from denoagents.units import Bytes, Duration, Rate
 
 T = TypeVar("T")
@@ -77,6 +78,11 @@ NODE: Final = {
     "drain_timeout_s": "node.drain_timeout",
 }
 
+STORE: Final = {
+    "low_mark_bytes": "store.low_mark",
+    "busy_timeout_s": "store.busy_timeout",
+}
+
 NEVER_S: Final = 10.0 * 365 * 86400
 """Stands for "never" where a room takes a time."""
 
@@ -116,6 +122,11 @@ def to_admission_settings(config: Config) -> AdmissionSettings:
     """The limits room's part; `off` admits everything at once."""
     is_off = config["request_handling.backpressure.strategy"] == "off"
     return _compose(AdmissionSettings, ADMISSION, config, {"rate": None} if is_off else {})
+
+
+def to_store_settings(config: Config) -> StoreSettings:
+    """The store room's part."""
+    return _compose(StoreSettings, STORE, config)
 
 
 def _compose(

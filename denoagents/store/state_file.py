@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import stat
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -29,6 +30,7 @@ NETWORK: Final = frozenset({
 """Kinds of file systems whose locks and shared memory do not reach all processes."""
 MOUNTS: Final = Path("/proc/self/mounts")
 
+_open: Final[Counter[Path]] = Counter()
 _CAUSES: Final = {
     "SQLITE_FULL": "the disk is full; make room, and the next commit is kept again",
     "SQLITE_IOERR": "the disk reports an input/output error",
@@ -80,7 +82,7 @@ def connect(path: Path, *, timeout_s: float, is_new_allowed: bool = True) -> sql
     return connection
 
 
-def check_place(path: Path, *, is_new_allowed: bool) -> None:
+def check_place(path: Path, *, is_new_allowed: bool, may_be_missing: bool = False) -> None:
     """Refuse a place that cannot hold a store; make an empty private file where there is none."""
     if not path.parent.is_dir():
         raise StoreError(f"the state store {path}: there is no folder {path.parent}")
@@ -92,10 +94,12 @@ def check_place(path: Path, *, is_new_allowed: bool) -> None:
     if is_new_allowed:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     try:
         found = path.stat()
     except FileNotFoundError:
+        if may_be_missing:
+            return
         raise StoreError(f"there is no state store {path}") from None
     if not stat.S_ISREG(found.st_mode):
         raise StoreError(f"the state store {path} is no regular file")
@@ -124,6 +128,23 @@ def network_kind(folder: Path, mounts: Path = MOUNTS) -> str | None:
         if place.startswith(point) and len(point) >= len(best):
             best, kind = point, fields[2]
     return kind if kind in NETWORK else None
+
+
+def is_open_here(path: Path) -> bool:
+    """Whether this process has the file open as a store."""
+    return path.absolute() in _open
+
+
+def mark_open(path: Path) -> None:
+    """This process opened it; as often as it is forgotten again."""
+    _open[path.absolute()] += 1
+
+
+def mark_closed(path: Path) -> None:
+    """This process let go of it once."""
+    _open[path.absolute()] -= 1
+    if _open[path.absolute()] <= 0:
+        del _open[path.absolute()]
 
 
 def identity_of(connection: sqlite3.Connection, path: Path) -> str:
@@ -207,7 +228,8 @@ def _meta_digest(name: str, value: str) -> int:
     return signed(xxh3_64_intdigest(f"{name}\0{value}".encode()))
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make a new name in the folder survive the end of the machine."""
     number = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(number)

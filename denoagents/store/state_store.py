@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from denoagents.durability import Commit, Kept, Mode, Wake
 from denoagents.errors import StoreError
 from denoagents.store.settings import StoreSettings
+from denoagents.store.state_file import mark_closed, mark_open
 from denoagents.store.state_reader import Reader
 from denoagents.store.state_rows import Change, change_of, claim_of, settlement_of
 from denoagents.store.state_writer import Item, Mend, Outcome, Writer
@@ -83,6 +84,7 @@ class SqliteStateStore:
             self._thread.shutdown()
             raise
         self._writer, self._reader = writer, reader
+        mark_open(self.path)
         writer.start()
 
     async def close(self) -> None:
@@ -93,6 +95,7 @@ class SqliteStateStore:
         await self._loop.run_in_executor(self._thread, reader.close)
         await self._loop.run_in_executor(self._thread, writer.close)
         self._thread.shutdown()
+        mark_closed(self.path)
 
     async def claim(self, actor: str, fence: int) -> Kept | None:
         self._check_open()

@@ -146,6 +146,12 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "handled": ("the senders' windows, by their floors", "_Entry.apply"),
         "outgoing": ("what is not settled", "_Entry.settle"),
     },
+    "denoagents/store/state_file.py": {
+        "_open": ("the stores that this process has open", "mark_closed"),
+    },
+    "denoagents/store/state_upkeep.py": {
+        "heads": ("PORTION rows of one transaction", "_Changes ends with it"),
+    },
     "denoagents/store/state_group.py": {
         "_changed": ("MOST_CHANGES of one transaction", "Group ends with it"),
         "_gone": ("the rows that one transaction drops", "Group ends with it"),

@@ -16,12 +16,14 @@ ROOMS = {
     "cluster": (plan.to_cluster_settings, plan.CLUSTER),
     "admission": (plan.to_admission_settings, plan.ADMISSION),
     "node": (plan.to_node_settings, plan.NODE),
+    "store": (plan.to_store_settings, plan.STORE),
 }
 INTERNAL = {
     "link": {"ack_delay_s", "ack_batches", "drain_packets"},
     "actor": {"sweep_every_s"},
     "cluster": {"late_tick_s", "tick_every_s", "report_timeout_s"},
     "admission": {"weights", "max_waiting"},
+    "store": set(),
     "node": {"link", "actor", "cluster", "admission", "tick_s", "ends_blocked_process"},
 }
 """Fields that no operator needs: each has its reason beside it."""
@@ -31,6 +33,7 @@ ROUNDED = {"compression_threshold_bytes", "link"}
 ELSEWHERE = {
     "broker.address": "the commands",
     "broker.store": "the broker command",
+    "store.path": "the store and worker commands",
     "logs.level": "the commands",
     "logs.form": "the commands",
     "request_handling.backpressure.strategy": "to_admission_settings",
