@@ -22,7 +22,7 @@ from denoagents.errors import FencedError, StoreError
 _numbers: Final = count(1)
 
 
-class _Entry:
+class Entry:
     """What is kept of one actor."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class MemoryStateStore:
 
     def __init__(self) -> None:
         self._identity = f"memory:{next(_numbers)}"
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._highest = 0
         self._users = 0
 
@@ -139,10 +139,10 @@ class MemoryStateStore:
         self._highest += 1
         return self._highest
 
-    def _entry(self, actor: str, fence: int) -> _Entry:
+    def _entry(self, actor: str, fence: int) -> Entry:
         """The actor's entry, claimed under `fence` from now on; raises `FencedError`."""
         self._check_open()
-        entry = self._entries.setdefault(actor, _Entry())
+        entry = self._entries.setdefault(actor, Entry())
         if fence < entry.fence:
             raise FencedError(
                 f"{actor!r} was claimed under fence {entry.fence}: a write under {fence} is refused"

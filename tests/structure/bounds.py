@@ -141,10 +141,10 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "denoagents/store/memory_state_store.py": {
         "_entries": ("the durable actors that ever were", "nobody: it is their store"),
-        "effects": ("the calls of messages under way", "_Entry.apply"),
+        "effects": ("the calls of messages under way", "Entry.apply"),
         "floors": ("the senders of one actor", "nobody: it is their store"),
-        "handled": ("the senders' windows, by their floors", "_Entry.apply"),
-        "outgoing": ("what is not settled", "_Entry.settle"),
+        "handled": ("the senders' windows, by their floors", "Entry.apply"),
+        "outgoing": ("what is not settled", "Entry.settle"),
     },
     "denoagents/store/state_file.py": {
         "_open": ("the stores that this process has open", "mark_closed"),

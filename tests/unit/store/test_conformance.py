@@ -1,7 +1,10 @@
+import asyncio
 import contextlib
+from random import Random
 
 from denoagents.store.memory_state_store import MemoryStateStore
 from denoagents.store.state_store import SqliteStateStore
+from denoagents.testing.simulated_store import SimulatedDisk, SimulatedStore
 from denoagents.testing.store_conformance import StoreConformance
 
 
@@ -16,3 +19,14 @@ class TestMemory(StoreConformance):
     async def place(self, tmp_path):
         store = MemoryStateStore()
         yield lambda: store
+
+
+class TestSimulated(StoreConformance):
+    @contextlib.asynccontextmanager
+    async def place(self, tmp_path):
+        disk = SimulatedDisk(Random(1), longest_s=0.001)
+
+        def later(delay_s, action):
+            asyncio.get_running_loop().call_later(delay_s, action)
+
+        yield lambda: SimulatedStore(disk, later)
