@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -25,13 +26,19 @@ if TYPE_CHECKING:
     metavar="ADDRESS",
     help="Where other nodes reach it; port 0 takes a free one.",
 )
+@click.option(
+    "--advertise",
+    default="",
+    metavar="ADDRESS",
+    help="Where others find it, behind 0.0.0.0 or NAT.",
+)
 @click.option("--check", is_flag=True, help="Load the app, show its actors, and end.")
 @broker_option
 @loop_option
 @output_option
 @configured
 @child_options
-def command(
+def command(  # noqa: PLR0913 - one a flag
     invocation: Invocation,
     app: str,
     *,
@@ -39,6 +46,7 @@ def command(
     name: str | None,
     group: str | None,
     bind: str,
+    advertise: str,
     loop: str,
     child: ChildFlags,
 ) -> int:
@@ -58,13 +66,14 @@ def command(
     from denoagents.cli.service import WorkerPlan, replace_process, serve_worker
     from denoagents.config.plan import to_node_settings
 
+    settings = to_node_settings(invocation.config, is_worker=True)
     plan = WorkerPlan(
         broker=invocation.broker,
         types=application.types,
         name=name,
         group=group or application.name,
         bind=bind,
-        settings=to_node_settings(invocation.config, is_worker=True),
+        settings=replace(settings, advertise=advertise),
         report=child.report,
     )
     code = run(serve_worker(plan), loop)

@@ -104,4 +104,11 @@ STORE: Final = (
         "a write that other processes hold up for longer is refused", ON, least=1_000_000),
 )
 
-KEYS: Final = (*STORE, *CLUSTER, *LINK, *ACTOR, *NODE, *LOGS, *BROKER)
+SECURITY: Final = (
+    Key("security.keys", "text", "", "",
+        "the keys folder; empty: ./.denoagents/keys if it is there; off: no keys", ON),
+    Key("security.key", "text", "", "",
+        "the key of this process; empty: by its node's name, or its role", ON),
+)
+
+KEYS: Final = (*STORE, *CLUSTER, *LINK, *ACTOR, *NODE, *LOGS, *BROKER, *SECURITY)

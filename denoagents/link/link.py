@@ -19,6 +19,7 @@ from denoagents._native.packet import Packet
 from denoagents.envelope import PacketKind
 from denoagents.errors import DenoagentsError, LinkLost, PayloadTooLargeError, ProtocolError
 from denoagents.link.compression import FLAGS_MASK, NUMBERS, compress, decompress
+from denoagents.link.credentials import Credentials
 from denoagents.link.debts import Debts
 from denoagents.link.handshake import Identity, Peer
 from denoagents.link.session import Batch, GapError, Session
@@ -74,8 +75,14 @@ class Surroundings:
     """What all links of one mesh share."""
 
     def __init__(
-        self, identity: Identity, events: MeshEvents, clock: Clock, settings: LinkSettings
+        self,
+        identity: Identity,
+        events: MeshEvents,
+        clock: Clock,
+        settings: LinkSettings,
+        credentials: Credentials | None = None,
     ) -> None:
+        self.credentials = credentials
         self.identity = identity
         self.events = events
         self.clock = clock
@@ -125,6 +132,7 @@ class Link:
         "route",
         "session",
         "state",
+        "user",
     )
 
     def __init__(
@@ -135,6 +143,7 @@ class Link:
         self.number = number
         """The session's number among those of the dialer's incarnation."""
         self.state: State = "connecting"
+        self.user: str | None = None  # public key of who dialed, with keys
         self.key: object = None
         """Free for the node."""
         self.on_down: Callable[[], None] | None = None
