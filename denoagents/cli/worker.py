@@ -73,7 +73,7 @@ def command(  # noqa: PLR0913 - one a flag
         name=name,
         group=group or application.name,
         bind=bind,
-        settings=replace(settings, advertise=advertise),
+        settings=replace(settings, advertise=advertise or settings.advertise),
         report=child.report,
     )
     code = run(serve_worker(plan), loop)

@@ -76,6 +76,7 @@ ADMISSION: Final = {
 NODE: Final = {
     "batch_messages": "message_router.throughput.batch_size",
     "cluster_name": "cluster.name",
+    "advertise": "node.advertise",
     "join_timeout_s": "node.join_timeout",
     "drain_timeout_s": "node.drain_timeout",
 }
