@@ -74,15 +74,11 @@ class MeshEvents(Protocol):
 class Surroundings:
     """What all links of one mesh share."""
 
+    credentials: Credentials | None = None
+
     def __init__(
-        self,
-        identity: Identity,
-        events: MeshEvents,
-        clock: Clock,
-        settings: LinkSettings,
-        credentials: Credentials | None = None,
+        self, identity: Identity, events: MeshEvents, clock: Clock, settings: LinkSettings
     ) -> None:
-        self.credentials = credentials
         self.identity = identity
         self.events = events
         self.clock = clock

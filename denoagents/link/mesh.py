@@ -39,9 +39,8 @@ class Mesh:
         chance: Random | None = None,
         credentials: Credentials | None = None,
     ) -> None:
-        self._around = Surroundings(
-            identity, events, clock, settings or LinkSettings(), credentials
-        )
+        self._around = Surroundings(identity, events, clock, settings or LinkSettings())
+        self._around.credentials = credentials
         self._transport = transport
         self._chance = chance or Random()
         self._acceptance = Acceptance(self._around)

@@ -87,7 +87,7 @@ def test_roles_may_do_what_they_are_for_and_errors_name_the_role():
     for entry, verb in ((CLIENT, "drain"), (WORKER, "set"), (OPERATOR, "enrol"), (None, "status")):
         with pytest.raises(NotAllowedError):
             check_verb(entry, verb)
-    with pytest.raises(NotAllowedError, match="'alice' has the role client.*role operator"):
+    with pytest.raises(NotAllowedError, match=r"'alice' has the role client.*role operator"):
         check_verb(CLIENT, "drain")
     with pytest.raises(NotAllowedError):
         check_verb(INVITED, "status")

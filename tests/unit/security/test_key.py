@@ -1,7 +1,5 @@
 """Key files: private, whole, never overwritten; and the names they may have."""
 
-import os
-
 import pytest
 
 from denoagents.errors import ConfigurationError
@@ -59,6 +57,6 @@ def test_every_truncation_and_every_changed_key_of_a_file_is_refused(tmp_path):
 
 
 def test_a_link_that_dangles_is_an_error_of_ours(tmp_path):
-    os.symlink(tmp_path / "nowhere", tmp_path / "a.key")
+    (tmp_path / "a.key").symlink_to(tmp_path / "nowhere")
     with pytest.raises(ConfigurationError, match="cannot be read"):
         Key.read(tmp_path / "a.key")

@@ -28,7 +28,7 @@ def test_a_tokens_keyring_proves_the_invitation_and_wants_this_broker():
 
 def test_an_expired_token_is_told_with_the_remedy():
     old = Token("tcp://b:1", BROKER.public, "i", INVITED.secret, "worker", time.time() - 1)
-    with pytest.raises(ConfigurationError, match="expired.*keys invite"):
+    with pytest.raises(ConfigurationError, match=r"expired.*keys invite"):
         Token.decode(old.encode())
 
 
