@@ -16,13 +16,18 @@ from libc.stdint cimport uint8_t
 
 import denoagents._native.ref
 import denoagents._native.send
-from denoagents._native.envelope cimport WANTS_REPLY, Envelope, ReplyTo
+from denoagents._native.delivery cimport (
+    EXPIRED, HANDLED_WELL, QUARANTINED, REFUSED, WITHDRAWN, Stream, send_again,
+)
+from denoagents._native.envelope cimport RELIABLE, WANTS_REPLY, Envelope, ReplyTo
+from denoagents._native.records cimport unpack_map
 from denoagents._native.ref cimport Ref, Target
-from denoagents._native.router cimport Destination, Parking, Router
+from denoagents._native.router cimport ASK, Destination, Parking, Router
 from denoagents._native.send cimport admit, begin, choose, turn_of_context
 
 from denoagents.errors import (
-    DenoagentsError, ExpiredError, OutcomeUnknownError, RejectedError, RequestTimeoutError,
+    DenoagentsError, ExpiredError, NodeStoppedError, OutcomeUnknownError, QuarantinedError, RejectedError,
+    RequestTimeoutError, from_wire,
 )
 
 
@@ -53,16 +58,17 @@ cdef class MethodSlot:
     """What a ref class has in the place of each public method."""
 
     cdef object method
+    cdef bint is_reliable
 
     def __init__(self, method):
-        self.method = method
+        self.method, self.is_reliable = method, method.reliable
 
     def __get__(self, ref, owner):
         cdef BoundMethod bound
         if ref is None:
             return self
         bound = BoundMethod.__new__(BoundMethod)
-        bound.ref, bound.method = <Ref> ref, self.method
+        bound.ref, bound.method, bound.is_reliable = <Ref> ref, self.method, self.is_reliable
         return bound
 
 
@@ -81,7 +87,7 @@ cdef class BoundMethod(Target):
 def bound(Ref ref not None, method) -> BoundMethod:
     """The method of a ref whose class does not have it (refs by address)."""
     cdef BoundMethod made = BoundMethod.__new__(BoundMethod)
-    made.ref, made.method = ref, method
+    made.ref, made.method, made.is_reliable = ref, method, method.reliable
     return made
 
 
@@ -92,6 +98,7 @@ cdef class Call(ReplyTo):
         """0 with a future to wait for, 1 with the value."""
         cdef Router router = self.ref.router
         cdef object given
+        cdef uint8_t flags = WANTS_REPLY
         if self.state == UNSENT:
             self.state = ADMITTED
             if router.admission is not None and turn_of_context() is None:
@@ -106,9 +113,12 @@ cdef class Call(ReplyTo):
                 if self.member is None:
                     self.ref = choose(self.target.ref, self)
                 self.state = WAITING
-                begin(self.target, self.ref, self.arguments, self.keywords, self, WANTS_REPLY)
-            except BaseException:
+                if self.ref.reliable > 0 or (self.target.is_reliable and self.ref.reliable):
+                    flags |= RELIABLE
+                begin(self.target, self.ref, self.arguments, self.keywords, self, flags, turn_of_context())
+            except BaseException as error:
                 self.state = OVER
+                self.forget(error)
                 self.finished()
                 raise
             if self.state == WAITING:
@@ -139,12 +149,64 @@ cdef class Call(ReplyTo):
     cdef int settle(self, uint8_t state, object value) except -1:
         if self.state == WAITING:
             self.state, self.value, self.place = state, value, None
+            if self.sequence:
+                self.forget(value if state == FAILED else None)
             self.finished()
             if self.waiter is not None:
                 self.ref.router.deadlines.discard(self)
                 if not self.waiter.done():
                     self.waiter.set_result(None)
         return 0
+
+    cdef int forget(self, object error) except -1:
+        """A reliable ask has its outcome; its stream keeps it no longer."""
+        cdef int outcome = HANDLED_WELL
+        if self.outgoing is None:
+            return 0
+        if isinstance(error, (ExpiredError, RequestTimeoutError)):
+            outcome = EXPIRED
+        elif isinstance(error, QuarantinedError):
+            outcome = QUARANTINED
+        elif isinstance(error, RejectedError):
+            outcome = REFUSED
+        elif isinstance(error, (GeneratorExit, NodeStoppedError)):
+            outcome = WITHDRAWN
+        (<Stream> self.outgoing).settle(self, outcome)
+        self.letter = None
+        return 0
+
+    cpdef object owner_ended(self, bint is_death):
+        """Send a reliable ask once more, with its identity, to whoever owns the actor now."""
+        if self.state != WAITING or self.letter is None:
+            return
+        self.deaths += is_death
+        if self.deaths >= 3:
+            self.quarantine()
+            self.settle(FAILED, QuarantinedError(
+                f"{self.ref.address}.{self.target.method.name}: {self.deaths} processes ended while they ran it"
+            ))
+            return
+        priority, chain, trace, payload = self.letter
+        if payload is None:
+            payload = self.target.method.encode_arguments(self.arguments, self.keywords)
+        send_again(
+            self.ref.router, ASK, self, self.ref.address, self.target.method, priority, chain, trace, payload
+        )
+
+    cdef int quarantine(self) except -1:
+        cdef Router router = self.ref.router
+        priority, _, trace, payload = self.letter
+        router.directory.quarantine(
+            self.stream, self.sequence, self.ref.address, self.target.method.name, payload or b"", priority, trace,
+            f"{self.deaths} processes ended while they ran it", self.deaths, 0, lambda: None,
+        )
+        return 0
+
+    cpdef object repeat(self, object answer):
+        if isinstance(answer, tuple) and answer[0] is not None:
+            self.reject(from_wire(unpack_map(answer[0])))
+        elif answer is not None:
+            self.resolve_payload(answer)
 
     def finished(self) -> None:
         if self.member is not None:
@@ -233,6 +295,7 @@ cdef class Call(ReplyTo):
         if self.state == WAITING:
             self.ref.router.deadlines.discard(self)
             self.withdraw()
+            self.forget(GeneratorExit())
         elif self.state == ADMITTED and self.waiter is not None:
             self.ref.router.admission.leave(self.waiter)
         self.state = OVER
@@ -276,7 +339,7 @@ cdef class Call(ReplyTo):
         self.is_repeated = True
         self.place = None
         try:
-            begin(self.target, self.ref, self.arguments, self.keywords, self, WANTS_REPLY)
+            begin(self.target, self.ref, self.arguments, self.keywords, self, WANTS_REPLY, turn_of_context())
         except DenoagentsError:
             return False
         return True

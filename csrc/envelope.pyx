@@ -31,6 +31,18 @@ cdef class ReplyTo:
         """The stream ended well."""
         misfit(self, "the end of a stream for a call that wants one value")
 
+    cpdef object handled(self):
+        """A reliable message without answer was handled."""
+        misfit(self, "the second acknowledgement of a message that wants an answer")
+
+    cpdef object owner_ended(self, bint is_death):
+        """Who had the reliable message has ended, with a crash or without."""
+        raise NotImplementedError
+
+    cpdef object repeat(self, object answer):
+        """The reliable message was handled before, with this answer (of `Windows`)."""
+        raise NotImplementedError
+
 
 cdef object misfit(ReplyTo reply, str what):
     """The other process answers what was not asked: the asker is told, and the link ends."""
@@ -58,6 +70,18 @@ cdef class Envelope:
         self.chain = chain
         self.trace = trace
 
+    @property
+    def identity(self):
+        """(stream, number) of a reliable message, else None."""
+        if self.reply is None or not self.reply.sequence:
+            return None
+        return self.reply.stream, self.reply.sequence
+
+    @property
+    def floor(self) -> int:
+        """All numbers of its stream below this one are settled."""
+        return 0 if self.reply is None else self.reply.floor
+
     def __repr__(self):
         return f"<Envelope {self.method.name} priority={self.priority}>"
 
@@ -68,9 +92,23 @@ cdef class Accounting:
         terms = {
             "sent": self.sent, "acknowledged": self.acknowledged, "retained": self.retained,
             "refused": self.sender_refused, "expired": self.sender_expired, "unknown": self.unknown,
+            "resent": self.resent,
         }
         terms["off"] = self.sent - (
-            self.acknowledged + self.retained + self.sender_refused + self.sender_expired + self.unknown
+            self.acknowledged + self.retained + self.sender_refused + self.sender_expired + self.unknown + self.resent
+        )
+        return terms
+
+    def reliable(self) -> dict:
+        """What became of the reliable messages sent from here, each once, and `off`."""
+        terms = {
+            "sent": self.reliable_sent, "handled": self.reliable_handled, "refused": self.reliable_refused,
+            "expired": self.reliable_expired, "quarantined": self.reliable_quarantined,
+            "withdrawn": self.reliable_withdrawn, "outstanding": self.reliable_outstanding,
+        }
+        terms["off"] = self.reliable_sent - (
+            self.reliable_handled + self.reliable_refused + self.reliable_expired
+            + self.reliable_quarantined + self.reliable_withdrawn + self.reliable_outstanding
         )
         return terms
 
@@ -80,10 +118,11 @@ cdef class Accounting:
             "accepted": self.accepted, "handled": self.handled, "failed": self.failed,
             "cancelled": self.cancelled, "refused": self.refused, "expired": self.expired,
             "dead_lettered": self.dead_lettered, "moved": self.moved,
+            "duplicates": self.duplicates, "repeats": self.repeats,
             "waiting": self.waiting, "running": self.running,
         }
         terms["off"] = self.accepted - (
             self.handled + self.failed + self.cancelled + self.refused + self.expired
-            + self.dead_lettered + self.moved + self.waiting + self.running
+            + self.dead_lettered + self.moved + self.duplicates + self.repeats + self.waiting + self.running
         )
         return terms

@@ -10,7 +10,7 @@ Rules:
 
 from collections import deque
 
-from denoagents._native.envelope cimport CANCELLED, Envelope
+from denoagents._native.envelope cimport CANCELLED, RELIABLE, Envelope
 
 cdef Py_ssize_t SLACK = 32               # cancelled messages that a mailbox may hold beyond the others
 
@@ -34,6 +34,35 @@ cdef class Mailbox:
             self.low.append(envelope)
         self.waiting += 1
         self.held += 1
+        return 0
+
+    cdef object queue_of(self, Envelope envelope):
+        if envelope.priority == 1:
+            return self.normal
+        return self.high if envelope.priority == 0 else self.low
+
+    cdef int push_before(self, Envelope envelope) except -1:
+        """Put a reliable message before those of its stream that were sent after it."""
+        cdef Envelope other
+        cdef Py_ssize_t at = 0
+        queue = self.queue_of(envelope)
+        if queue is not None:
+            for other in queue:
+                if (
+                    other.flags & RELIABLE and other.reply.stream == envelope.reply.stream
+                    and other.reply.sequence > envelope.reply.sequence
+                ):
+                    queue.insert(at, envelope)
+                    self.waiting += 1
+                    self.held += 1
+                    return 0
+                at += 1
+        return self.push(envelope)
+
+    cdef int push_front(self, Envelope envelope) except -1:
+        """Put a message that was taken out back where it was."""
+        self.push(envelope)
+        self.queue_of(envelope).rotate(1)
         return 0
 
     cdef int best(self) noexcept:

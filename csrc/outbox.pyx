@@ -14,10 +14,11 @@ import msgpack
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+from denoagents._native.delivery cimport Stream
 from denoagents._native.envelope cimport ReplyTo
 from denoagents._native.records cimport Batch
 from denoagents._native.router cimport (
-    CANCEL, CONTROL, CREDIT, DEFINE, RESET, Destination, Parking, Router,
+    CANCEL, CONTROL, CREDIT, DEFINE, HANDLED, RESET, Destination, Parking, Router,
 )
 
 from denoagents.errors import EncodingError, Overloaded
@@ -27,6 +28,7 @@ cdef Py_ssize_t LARGE_BYTES = 32 << 10       # a payload from here on travels in
 cdef Py_ssize_t MAX_NAMES = 65_536       # of one session and direction; RESET comes before it is reached
 cdef Py_ssize_t MAX_NAME_BYTES = 4096
 cdef Py_ssize_t WINDOW_RECORDS = 8192    # not yet accepted; a full target's reserve has room for them
+cdef Py_ssize_t MAX_DONE = 1024          # reliable tells acknowledged by one record
 cdef Py_ssize_t OVERRUN_BYTES = 32 << 20     # over a full window, by senders that do not wait
 
 
@@ -37,8 +39,9 @@ cdef class Outbox(Destination):
         self.router, self.link, self.node_name = router, link, node_name
         self.batch = Batch()
         self.batches = deque()
-        self.credit_waiters = []
+        self.credit_waiters, self.done = [], []
         self.names_out, self.pending, self.paused = {}, {}, {}
+        self.incoming = {}
         self.held = router.parking(f"there is no link to {node_name or 'the peer'} yet")
 
     cdef int number_of(self, str name) except -1:
@@ -87,7 +90,7 @@ cdef class Outbox(Destination):
             return parked.transmit(
                 kind, target, method, number, priority, deadline_ns, chain, trace, payload, reply
             )
-        if self.blocked and -self.link.credit_bytes > OVERRUN_BYTES:
+        if self.blocked and -self.link.credit_bytes > OVERRUN_BYTES and (reply is None or not reply.sequence):
             raise Overloaded(f"{self.node_name} has not taken what was sent to it; the link's window is full", 1.0)
         if PyBytes_GET_SIZE(payload) >= LARGE_BYTES and batch.size:
             self.flush()
@@ -106,6 +109,9 @@ cdef class Outbox(Destination):
             chain_bytes = msgpack.packb(chain)
         if trace is not None:
             bits |= 16
+        if reply is not None and reply.sequence:
+            bits |= 128
+            self.again += 1
         batch.put_byte(bits)
         batch.put_varint(number)
         if deadline_ns:
@@ -114,6 +120,8 @@ cdef class Outbox(Destination):
             batch.put_sized(chain_bytes)
         if trace is not None:
             batch.put_sized(trace)
+        if bits & 128:
+            self.put_identity(reply)
         if PyBytes_GET_SIZE(payload) >= LARGE_BYTES:
             batch.put_varint(PyBytes_GET_SIZE(payload))
             if reply is not None:
@@ -128,6 +136,43 @@ cdef class Outbox(Destination):
             self.pending[number] = reply
             reply.place = self
         self.count += 1
+        return self.commit()
+
+    cdef int put_identity(self, ReplyTo reply) except -1:
+        if reply.outgoing is not None:
+            reply.floor = (<Stream> reply.outgoing).floor
+        if reply.stream == self.stream_out:
+            self.batch.put_byte(min(reply.deaths, <uint64_t> 7))
+        else:
+            self.batch.put_byte(8 | min(reply.deaths, <uint64_t> 7))
+            self.batch.put_u64(reply.stream)
+            self.stream_out = reply.stream
+        self.batch.put_varint(reply.sequence)
+        self.batch.put_varint(reply.sequence - min(reply.floor, reply.sequence))
+        return 0
+
+    cdef int acknowledge(self, uint64_t number) except -1:
+        """A reliable tell of the peer was handled."""
+        if self.over or self.link is None:
+            return 0
+        self.done.append(number)
+        if len(self.done) >= MAX_DONE:
+            self.put_handled()
+        elif not self.marked:
+            self.marked = True
+            self.router.mark(self)
+        return 0
+
+    cdef int put_handled(self) except -1:
+        cdef uint64_t number, before = 0
+        cdef int64_t step
+        done, self.done = self.done, []
+        self.batch.put_byte(HANDLED)
+        self.batch.put_varint(len(done))
+        for number in done:
+            step = <int64_t> (number - before)
+            self.batch.put_varint((<uint64_t> step << 1) ^ <uint64_t> (step >> 63))
+            before = number
         return self.commit()
 
     def answer(self, int kind, uint64_t number, bytes payload not None) -> None:
@@ -187,6 +232,8 @@ cdef class Outbox(Destination):
 
     def flush(self) -> None:
         """Hand the batch to the link."""
+        if self.done:
+            self.put_handled()
         if self.batch.size:
             self.flush_with(None)
         self.marked = False
@@ -197,13 +244,14 @@ cdef class Outbox(Destination):
         self.marked = False
         if tail is not None:
             body += tail
-        count, records = self.count, self.records
-        self.count = self.records = 0
+        count, records, again = self.count, self.records, self.again
+        self.count = self.records = self.again = 0
         if self.over or self.link is None:
             self.router.books.retained -= count
-            self.router.books.unknown += count
+            self.router.books.unknown += count - again
+            self.router.books.resent += again
             return 0
-        self.batches.append((records, count))
+        self.batches.append((records, count, again))
         self.link.send(body, records)
         self.in_flight += records
         self.blocked = self.in_flight >= WINDOW_RECORDS or self.link.credit_bytes <= 0
@@ -235,7 +283,7 @@ cdef class Outbox(Destination):
         cdef int64_t messages = 0
         self.in_flight -= records
         while records > 0 and self.batches:
-            part, count = self.batches.popleft()
+            part, count, _ = self.batches.popleft()
             records -= part
             messages += count
         self.router.books.retained -= messages
@@ -247,11 +295,14 @@ cdef class Outbox(Destination):
         """Slots have changed hands: give everything parked another look."""
         self.replay_parked(list(self.paused.values()), "there is no link")
 
-    def replay_parked(self, list paused, reason) -> None:
-        """What waits for a paused target came before what the missing connection holds back."""
+    def replay_parked(self, list paused, reason, lost=(), bint is_death=False) -> None:
+        """What is sent again came before what waits for a paused target, that before what was held back."""
         cdef Parking parking, held = <Parking> self.held
+        cdef ReplyTo reply
         if held is not None:
             self.held = None if self.over else self.router.parking(reason)
+        for reply in lost:
+            reply.owner_ended(is_death)
         for parking in paused:
             parking.replay()
         if held is not None:
@@ -259,29 +310,38 @@ cdef class Outbox(Destination):
 
     def expect(self, ReplyTo reply not None) -> int:
         """Register a request that went to the peer inside a control message; its number."""
-        cdef uint64_t number = self.router.next_number()
-        reply.number = number
+        cdef uint64_t number = reply.number
+        if number == 0 or not reply.sequence:
+            number = reply.number = self.router.next_number()
         reply.place = self
         self.pending[number] = reply
         return number
 
-    def forget_session(self, reason) -> list:
-        """The session is over: requests whose outcome is unknown. What was parked stays; names start anew."""
+    def forget_session(self, reason, bint is_death=False) -> list:
+        """The session is over: requests whose outcome is unknown. What was parked stays; names start anew.
+
+        Reliable messages that have no outcome are sent again, before what was parked.
+        """
+        cdef ReplyTo reply
         self.link = None                 # first: what is in the batch has nowhere to go
+        self.done.clear()
         self.flush()
-        messages = sum([count for _, count in self.batches])
+        messages = sum([count for _, count, _ in self.batches])
+        again = sum([again for _, _, again in self.batches])
         self.router.books.retained -= messages
-        self.router.books.unknown += messages
+        self.router.books.unknown += messages - again
+        self.router.books.resent += again
         self.batches.clear()
         self.in_flight = 0
-        self.names_out = {}
+        self.names_out, self.stream_out = {}, 0
+        requests, self.pending = self.pending, {}
+        lost = [requests.pop(number) for number in sorted(requests) if (<ReplyTo> requests[number]).sequence]
         paused, self.paused = self.paused, {}
         if self.held is None:
             self.held = self.router.parking(reason)
-        self.replay_parked(list(paused.values()), reason)
+        self.replay_parked(list(paused.values()), reason, lost, is_death)
         self.unblock()
-        requests, self.pending = list(self.pending.values()), {}
-        return requests
+        return list(requests.values())
 
     @property
     def open_requests(self) -> int:

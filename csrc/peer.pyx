@@ -6,87 +6,42 @@ Rules:
         RESET                             numbers start again at 1
         TELL ASK STREAM   target, method (numbers), bits u8, message number,
                  [deadline u64 in the sender's clock] [slot epoch u32] [chain] [trace] [tenant] payload
-                 bits: priority (0-1), deadline (2), chain (3), trace (4), epoch (5), tenant and budget (6)
+                 bits: priority (0-1), deadline (2), chain (3), trace (4), epoch (5), tenant and budget (6), identity (7)
+                 an identity stands before the payload: deaths u8 (bit 3: a stream u64 follows; else the one
+                 before), number, number - floor
         REPLY ITEM ERROR CONTROL   number, length, bytes
         CANCEL END   number               CREDIT   number, units
+        HANDLED   count, then the difference of each number from the one before, zigzag
+        STARTED LOST   number of a reliable message
         PAUSE RESUME   length, UTF-8      a target whose mailbox is full, or has room again
     A link delivers batches in order and once, so a number defined in one is known in every later one.
     A wrong record ends the batch with `ProtocolError`, and the node ends the link.
 """
 
-import msgpack
+import denoagents._native.remote
 from libc.stdint cimport int64_t, uint64_t
 
-from denoagents._native.envelope cimport STREAMS, WANTS_REPLY, Envelope, ReplyTo
+from denoagents._native.delivery cimport Delivery
+from denoagents._native.envelope cimport RELIABLE, STREAMS, WANTS_REPLY, Envelope, ReplyTo
 from denoagents._native.outbox cimport Outbox
 from denoagents._native.records cimport Cursor, decode_text, unpack_chain, unpack_map
+from denoagents._native.remote cimport RemoteReply
 from denoagents._native.router cimport (
-    ASK, CANCEL, CONTROL, CREDIT, DEFINE, END, ERROR, ITEM, PAUSE, REPLY, RESET, RESUME, STREAM, TELL,
+    ASK, CANCEL, CONTROL, CREDIT, DEFINE, END, ERROR, HANDLED, ITEM, LOST, PAUSE, REPLY, RESET, RESUME, STARTED,
+    STREAM, TELL,
     Destination, Parking, Router, SlotTable,
 )
 from denoagents._native.runtime cimport STOPPED, Cell
 
-from denoagents.errors import DenoagentsError, EncodingError, PayloadTooLargeError, ProtocolError, from_wire
+from denoagents.errors import DenoagentsError, EncodingError, ProtocolError, from_wire
+
+globals().update(                        # what belongs together is imported from one place
+    RemoteReply=denoagents._native.remote.RemoteReply,
+)
 
 cdef Py_ssize_t MAX_NAMES = 65_536       # of one session and direction
 cdef Py_ssize_t MAX_NAME_BYTES = 4096
 cdef int STREAM_CREDIT = 256 << 10       # bytes a writer may be ahead of its reader
-
-
-cdef class RemoteReply(ReplyTo):
-    """Carries the outcome of a request back to the peer that asked; also of one that was sent on."""
-
-    def bind(self, method, Envelope envelope not None) -> None:
-        self.method, self.envelope, self.place = method, envelope, None
-
-    @property
-    def is_idempotent(self) -> bool:
-        return False
-
-    cpdef object resolve(self, object value):
-        try:
-            payload = self.method.encode_result(value)
-            if len(payload) > self.peer.router.max_payload:
-                raise PayloadTooLargeError(len(payload), self.peer.router.max_payload)
-        except DenoagentsError as error:
-            return self.reject(error)
-        return self.resolve_payload(payload)
-
-    cpdef object resolve_payload(self, object payload):
-        self.peer.incoming.pop(self.origin, None)
-        self.peer.answer(REPLY, self.origin, payload)
-
-    cpdef object reject(self, object error):
-        self.peer.incoming.pop(self.origin, None)
-        self.peer.answer(ERROR, self.origin, msgpack.packb(self.peer.router.directory.describe(error)))
-
-    cpdef object item_payload(self, object payload):
-        self.peer.answer(ITEM, self.origin, payload)
-
-    cpdef object end(self):
-        self.peer.incoming.pop(self.origin, None)
-        self.peer.signal(END, self.origin)
-
-    def send_item(self, value) -> int:
-        """Send one item of a stream; what it costs of the reader's credit."""
-        payload = self.method.encode_result(value)
-        if len(payload) > self.peer.router.max_payload:
-            raise PayloadTooLargeError(len(payload), self.peer.router.max_payload)
-        self.peer.answer(ITEM, self.origin, payload)
-        self.credit -= len(payload) + 16
-        return self.credit
-
-    def wait_for_credit(self):
-        self.credit_waiter = self.peer.router.runtime.loop.create_future()
-        return self.credit_waiter
-
-    def grant(self, int64_t units) -> None:
-        if isinstance(self.place, Peer):
-            (<Peer> self.place).grant(self.number, units)
-            return
-        self.credit += units
-        if self.credit > 0 and self.credit_waiter is not None and not self.credit_waiter.done():
-            self.credit_waiter.set_result(None)
 
 
 cdef class Peer(Outbox):
@@ -95,17 +50,22 @@ cdef class Peer(Outbox):
     def __init__(self, Router router not None, link=None, str node_name="", uint64_t incarnation=0):
         Outbox.__init__(self, router, link, node_name)
         self.incarnation = incarnation
-        self.names_in, self.cells_in, self.incoming, self.pausing = [], [], {}, set()
+        self.names_in, self.cells_in, self.pausing = [], [], set()
 
     # --- the link's life ----------------------------------------------------------------------
 
-    def detach(self, reason) -> list:
-        """The session is over: requests whose outcome is unknown. Those of the peer are cancelled."""
+    def detach(self, reason, bint is_death=False) -> list:
+        """The session is over: requests whose outcome is unknown. Those of the peer are cancelled.
+
+        Reliable ones are not: they are sent again from here, and go on here.
+        """
         cdef RemoteReply incoming
-        requests = self.forget_session(reason)
-        self.names_in, self.cells_in, self.pausing = [], [], set()
+        requests = self.forget_session(reason, is_death)
+        self.names_in, self.cells_in, self.pausing, self.stream_in = [], [], set(), 0
         served, self.incoming = list(self.incoming.values()), {}
         for incoming in served:
+            if incoming.sequence:
+                continue
             if incoming.envelope is not None:
                 self.router.runtime.cancel(incoming.envelope)
             elif incoming.place is not None:
@@ -114,10 +74,10 @@ cdef class Peer(Outbox):
                 incoming.grant(1 << 60)
         return requests
 
-    def end(self, reason) -> list:
+    def end(self, reason, bint is_death=False) -> list:
         """The peer's process is over: requests whose outcome is unknown. What was parked is routed anew."""
         cdef Parking parked
-        requests = self.detach(reason)
+        requests = self.detach(reason, is_death)
         self.over = True
         parked, self.held = <Parking> self.held, None
         if parked is not None:
@@ -129,20 +89,25 @@ cdef class Peer(Outbox):
         self.incoming[origin] = reply
 
     def adopt(self, Cell cell not None, str method_name, payload, int64_t deadline_ns, int priority,
-              int kind, uint64_t number, chain, trace) -> Envelope:
+              int kind, uint64_t number, chain, trace, identity=None) -> Envelope:
         """A message that came inside a control message, ready for a mailbox; its outcome goes to this peer."""
         cdef Envelope envelope = Envelope.__new__(Envelope)
         cdef RemoteReply reply
         envelope.method = cell.type.method(method_name)
         envelope.payload, envelope.deadline_ns, envelope.priority = payload, deadline_ns, priority
         envelope.chain, envelope.trace = chain, trace
-        if kind != TELL:
+        if kind != TELL or identity is not None:
             reply = RemoteReply()
             reply.peer, reply.origin, reply.deadline_ns = self, number, deadline_ns
             reply.method, reply.envelope = envelope.method, envelope
             reply.credit = STREAM_CREDIT
-            envelope.reply, envelope.flags = reply, WANTS_REPLY | (STREAMS if kind == STREAM else 0)
-            self.incoming[number] = reply
+            envelope.reply = reply
+            if identity is not None:
+                reply.stream, reply.sequence, reply.floor, reply.deaths = identity
+                envelope.flags |= RELIABLE
+            if kind != TELL:
+                envelope.flags |= WANTS_REPLY | (STREAMS if kind == STREAM else 0)
+                self.incoming[number] = reply
         return envelope
 
     def pause(self, str target not None) -> None:
@@ -244,11 +209,50 @@ cdef class Peer(Outbox):
         elif kind == CONTROL:
             cursor.varint()
             self.router.directory.control(self, cursor.sized())
+        elif kind == HANDLED:
+            self.read_handled(cursor)
+        elif kind == STARTED:
+            reply = <ReplyTo> self.pending.get(cursor.varint())
+            if isinstance(reply, Delivery):
+                (<Delivery> reply).started = True
+            elif isinstance(reply, RemoteReply):
+                (<RemoteReply> reply).peer.signal(STARTED, (<RemoteReply> reply).origin)
+        elif kind == LOST:
+            reply = <ReplyTo> self.pending.get(cursor.varint())
+            if reply is not None and reply.sequence:
+                del self.pending[reply.number]
+                reply.owner_ended(True)
         elif kind == RESET:
             self.names_in.clear()
             self.cells_in.clear()
         else:
             raise ProtocolError(f"there is no record of kind {kind}")
+
+    cdef int read_handled(self, Cursor cursor) except -1:
+        cdef uint64_t count = cursor.varint(), number = 0, step
+        cdef ReplyTo reply
+        while count:
+            count -= 1
+            step = cursor.varint()
+            number += (step >> 1) ^ -(step & 1)
+            reply = <ReplyTo> self.pending.pop(number, None)
+            if reply is not None:
+                reply.handled()
+        return 0
+
+    cdef int read_identity(self, Cursor cursor, RemoteReply reply) except -1:
+        cdef int bits = cursor.byte()
+        cdef uint64_t behind
+        if bits > 15:
+            raise ProtocolError(f"an identity has the bits {bits}")
+        if bits & 8:
+            self.stream_in = cursor.u64()
+        reply.deaths, reply.stream, reply.sequence = bits & 7, self.stream_in, cursor.varint()
+        behind = cursor.varint()
+        if not reply.stream or not reply.sequence or behind >= reply.sequence:
+            raise ProtocolError(f"there is no message {reply.sequence} of {reply.stream}, {behind} above its floor")
+        reply.floor = reply.sequence - behind
+        return 0
 
     cdef int receive(self, int kind, Cursor cursor, int64_t shift) except -1:
         cdef uint64_t target = cursor.varint()
@@ -264,7 +268,7 @@ cdef class Peer(Outbox):
         cdef str address, method_name
         if (
             not 1 <= target <= <uint64_t> names or not 1 <= method_number <= <uint64_t> names
-            or bits & 3 == 3 or bits & 128
+            or bits & 3 == 3 or (bits & 128 and kind == STREAM)
         ):
             raise ProtocolError(f"a request names {target}.{method_number} of {names} defined names, bits {bits}")
         if bits & 4:
@@ -277,14 +281,16 @@ cdef class Peer(Outbox):
             trace = cursor.sized()
         if bits & 64:
             cursor.sized()
-        payload = cursor.sized()
-        address = <str> self.names_in[target - 1]
-        method_name = <str> self.names_in[method_number - 1]
-        if kind != TELL:
+        if kind != TELL or bits & 128:
             reply = RemoteReply()
             reply.peer, reply.origin, reply.deadline_ns = self, number, deadline
             if kind == STREAM:
                 reply.credit = STREAM_CREDIT
+            elif bits & 128:
+                self.read_identity(cursor, reply)
+        payload = cursor.sized()
+        address = <str> self.names_in[target - 1]
+        method_name = <str> self.names_in[method_number - 1]
         cell = <Cell> self.cells_in[target - 1]
         if cell is None or cell.state == STOPPED or not self.owns(cell):
             try:
@@ -308,12 +314,19 @@ cdef class Peer(Outbox):
         envelope = Envelope.__new__(Envelope)
         envelope.method, envelope.payload, envelope.deadline_ns = method, payload, deadline
         envelope.priority, envelope.chain, envelope.trace = bits & 3, chain, trace
-        if reply is not None:
-            envelope.flags = WANTS_REPLY | (STREAMS if kind == STREAM else 0)
+        if reply is None:
+            self.router.runtime.deliver(cell, envelope)
+        else:
             envelope.reply = reply
             reply.method, reply.envelope = method, envelope
-            self.incoming[number] = reply
-        self.router.runtime.deliver(cell, envelope)
+            if kind != TELL:
+                envelope.flags = WANTS_REPLY | (STREAMS if kind == STREAM else 0)
+                self.incoming[number] = reply
+            if bits & 128:
+                envelope.flags |= RELIABLE
+                self.router.runtime.arrive(cell, envelope)
+            else:
+                self.router.runtime.deliver(cell, envelope)
         if cell.full and address not in self.pausing:
             self.pause(address)
         return 0

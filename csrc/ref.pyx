@@ -14,10 +14,11 @@ cdef class Ref:
 
     def __init__(
         self, Router router not None, str address not None, type=None,
-        int64_t timeout_ns=0, int priority=-1, chooser=None,
+        int64_t timeout_ns=0, int priority=-1, chooser=None, int reliable=-1,
     ):
         self.router, self.address, self.type = router, address, type
         self.timeout_ns, self.priority, self.chooser = timeout_ns, priority, chooser
+        self.reliable = reliable
         self.type_name, key, self.pinned = split(address)
         self.slot = router.slot_of(self.type_name, key)
         self.is_child = address.count("/") > 1
@@ -35,13 +36,14 @@ cdef class Ref:
             self.cell = self.router.local_cell(self.address)
         return self.cell
 
-    def with_options(self, timeout_ns=None, priority=None):
-        """A ref to the same actor whose requests have another timeout or priority."""
+    def with_options(self, timeout_ns=None, priority=None, reliable=None):
+        """A ref to the same actor whose requests have another timeout or priority, or are reliable."""
         return type(self)(
             self.router, self.address, self.type,
             self.timeout_ns if timeout_ns is None else timeout_ns,
             self.priority if priority is None else priority,
             self.chooser,
+            self.reliable if reliable is None else int(reliable),
         )
 
     def __getattr__(self, name):

@@ -55,8 +55,12 @@ cdef class Parking(Destination):
         self, uint8_t kind, str target, object method, uint64_t number, uint8_t priority,
         int64_t deadline_ns, object chain, object trace, object payload, ReplyTo reply,
     ) except -1:
-        if self.router.parked >= self.router.park_limit:
+        if self.router.parked >= self.router.park_limit and (reply is None or not reply.sequence):
             raise Overloaded(f"{self.router.parked} messages wait already ({self.reason})", 1.0)
+        if number > self.newest:
+            self.newest = number
+        else:
+            self.is_mixed = True
         self.entries[number] = (kind, target, method, priority, deadline_ns, chain, trace, payload, reply)
         self.router.parked += 1
         if reply is not None:
@@ -91,6 +95,9 @@ cdef class Parking(Destination):
         cdef int64_t now = router.runtime.clock.now()
         cdef int count = 0
         entries, self.entries = self.entries, {}
+        if self.is_mixed:                # what is sent again was sent before what waited
+            entries = dict(sorted(entries.items()))
+        self.newest, self.is_mixed = 0, False
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -169,6 +176,7 @@ cdef class Router:
         self.dirty = []
         self.park_limit, self.max_payload = 100_000, 16 << 20
         self.tells_left, self.batch_messages = 512, 100
+        self.reliable_limit, self.keep_waiters = 500_000_000, []
         self.timeouts_ns = (10_000_000_000, 30_000_000_000, 60_000_000_000)
         self.unplaced = Parking(self, "no worker hosts this type yet")
         self.arriving = Parking(self, "the actor is on its way to this worker")
@@ -269,7 +277,8 @@ cdef class Router:
         self.books.sent += 1
         self.books.retained += 1
         if reply is not None:
-            peer.relay(reply, number)
+            if kind != TELL:
+                peer.relay(reply, number)
             reply.number = own
         try:
             destination.transmit(kind, address, method, own, priority, deadline, chain, trace, payload, reply)
@@ -285,6 +294,29 @@ cdef class Router:
 
     def discard_deadline(self, ReplyTo reply not None) -> None:
         self.deadlines.discard(reply)
+
+    # --- reliable messages --------------------------------------------------------------------
+
+    def keep(self, Py_ssize_t size) -> None:
+        """A reliable message of `size` bytes is kept until it is settled."""
+        self.kept += size
+
+    def release(self, Py_ssize_t size) -> None:
+        """It is settled."""
+        self.kept -= size
+        if self.keep_waiters and self.kept < self.reliable_limit:
+            waiters, self.keep_waiters = self.keep_waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    cdef object keep_gate(self):
+        """What whoever tells reliably should wait for now, or None."""
+        if self.kept < self.reliable_limit:
+            return None
+        waiter = self.runtime.loop.create_future()
+        self.keep_waiters.append(waiter)
+        return waiter
 
     # --- sending ------------------------------------------------------------------------------
 

@@ -1,8 +1,7 @@
-"""The actors of one process: who has work, who is served next, and what becomes of each message.
+"""The actors of one process: who has work, and who is served next.
 
 Rules:
     Everything here runs on the loop's thread. A turn starts only while the node's lease is valid.
-    A message that arrived has exactly one outcome; the books count it where it happens.
     Ready cells are served 8:4:1 by the best priority that waits in them; a cell gives way after 16 turns.
     An actor that is asked inside this process runs inside the asker's await, unless such turns have taken
     2 ms since the loop came round (or were 256), or they are nested 24 deep: then it takes the queue.
@@ -14,13 +13,13 @@ from libc.stdint cimport int64_t, uint64_t
 
 from denoagents._native.cell cimport NEW, READY, STARTING, STOPPED, STOPPING, Cell, Turn, cycle_error, waits_for
 from denoagents._native.clock cimport Clock
-from denoagents._native.envelope cimport CANCELLED, STREAMS, Accounting, Envelope
-from denoagents._native.mailbox cimport Mailbox
+from denoagents._native.envelope cimport RELIABLE, STREAMS, Envelope
+from denoagents._native.outcome cimport Outcomes
 from denoagents._native.pulse cimport Watch
 from denoagents._native.ready cimport Ready
-from denoagents._native.runner cimport Runner, Runners
+from denoagents._native.runner cimport Runner
 
-from denoagents.errors import ActorStoppedError, ArgumentsError, EncodingError, ExpiredError, Overloaded
+from denoagents.errors import ActorStoppedError, ArgumentsError, EncodingError, ExpiredError
 
 globals().update(                        # what belongs together is imported from one place
     Cell=denoagents._native.cell.Cell, CellState=denoagents._native.cell.CellState,
@@ -36,17 +35,14 @@ cdef int SERVINGS = 2048                 # cells in one go, and
 cdef int64_t RUN_NS = 2_000_000          # then the loop gets a chance to read sockets
 
 
-cdef class Runtime(Runners):
+cdef class Runtime(Outcomes):
     """All actors of one process, and the order in which they run."""
 
     def __init__(self, loop, Clock clock not None, Watch watch not None, uint64_t incarnation, guardian):
-        Runners.__init__(self, loop, clock, watch, incarnation)
-        self.guardian = guardian
-        self.books = Accounting()
+        Outcomes.__init__(self, loop, clock, watch, incarnation, guardian)
         self.cells = {}
         self.ready = Ready()
         self.inline_left, self.inline_ns = INLINE_TURNS, INLINE_NS
-        self.mailbox_limit, self.mailbox_reserve = 1000, 10_000
 
     cdef bint can_inline(self, Cell cell) noexcept:
         if cell.turn is not None or cell.held or cell.queued or not (cell.state == READY or cell.state == NEW):
@@ -83,7 +79,7 @@ cdef class Runtime(Runners):
         if cell.state >= STOPPING:
             return self.refuse(cell, envelope, ActorStoppedError(f"{cell.address} has stopped"))
         if cell.mailbox is not None and cell.mailbox.waiting >= self.mailbox_limit:
-            if cell.mailbox.waiting >= self.mailbox_reserve:
+            if cell.mailbox.waiting >= self.mailbox_reserve and not envelope.flags & RELIABLE:
                 return self.refuse(cell, envelope, self.overloaded(cell))
             cell.full = True
         self.let_wait(cell, envelope)
@@ -91,33 +87,29 @@ cdef class Runtime(Runners):
             self.enqueue(cell)
         return 0
 
-    cdef int let_wait(self, Cell cell, Envelope envelope) except -1:
-        if cell.mailbox is None:
-            cell.mailbox = Mailbox()
-        envelope.cell = cell
-        self.books.waiting += 1
-        return cell.mailbox.push(envelope)
+    cdef int arrive(self, Cell cell, Envelope envelope) except -1:
+        """A reliable message came: the first time it is delivered, then it is answered like that one."""
+        cdef Envelope first
+        cdef object known = self.windows.admit(cell.address, envelope, self.clock.now())
+        if known is envelope:
+            return self.deliver(cell, envelope)
+        self.books.accepted += 1
+        if isinstance(known, Envelope):
+            self.books.repeats += 1
+            first = <Envelope> known
+            if first.reply.outgoing is None:
+                first.reply = envelope.reply
+                first.reply.bind(first.method, first)
+        else:
+            self.books.duplicates += 1
+            envelope.reply.repeat((<tuple> known)[0])
+        return 0
 
     def post(self, Cell cell not None, Envelope envelope not None) -> None:
-        self.deliver(cell, envelope)
-
-    def overloaded(self, Cell cell not None):
-        return Overloaded(f"{cell.address} has {cell.waiting} messages waiting", 1.0)
-
-    cdef int refuse(self, Cell cell, Envelope envelope, object error) except -1:
-        """`envelope` was certainly not run: its asker hears why; a tell becomes a dead letter."""
-        if envelope.reply is not None:
-            self.books.refused += 1
+        if envelope.flags & RELIABLE:
+            self.arrive(cell, envelope)
         else:
-            self.books.dead_lettered += 1
-        return self.turn_away(cell, envelope, error)
-
-    cdef int turn_away(self, Cell cell, Envelope envelope, object error) except -1:
-        if envelope.reply is not None:
-            envelope.reply.reject(error)
-        else:
-            self.guardian.dropped(cell, envelope, error)
-        return 0
+            self.deliver(cell, envelope)
 
     cdef bint reenter(self, Cell cell, Envelope envelope) except -1:
         """Begin a turn beside the one that waits for it, if the actor's type allows it."""
@@ -212,14 +204,6 @@ cdef class Runtime(Runners):
             self.left(cell)
         return envelope
 
-    cdef int left(self, Cell cell) except -1:
-        """A message has left the mailbox of `cell`."""
-        self.books.waiting -= 1
-        if cell.full and cell.mailbox.waiting <= self.mailbox_limit // 2:
-            cell.full = False
-            self.guardian.has_space(cell)
-        return 0
-
     # --- turns --------------------------------------------------------------------------------
 
     cdef bint activate(self, Cell cell) except -1:
@@ -283,95 +267,7 @@ cdef class Runtime(Runners):
             raise error
         return 0
 
-    cdef int settle(self, Turn turn, Envelope envelope, object value, object error) except -1:
-        """Tell the asker what came of it; a failure is the guardian's business, too."""
-        if error is None:
-            self.books.handled += 1
-        elif turn.cancelled:
-            self.books.cancelled += 1
-        else:
-            self.books.failed += 1
-        if envelope.reply is not None:
-            try:
-                if error is not None:
-                    envelope.reply.reject(error)
-                elif envelope.flags & STREAMS:
-                    envelope.reply.end()
-                else:
-                    envelope.reply.resolve(value)
-            except Exception as fault:
-                what = {"message": f"the outcome of {turn!r} could not be sent", "exception": fault}
-                self.loop.call_exception_handler(what)
-        if error is not None and not turn.cancelled:
-            self.guardian.failed(turn.cell, turn, error, envelope.reply is None)
-        return 0
-
     # --- ends ---------------------------------------------------------------------------------
-
-    cpdef bint cancel(self, Envelope envelope):
-        """Remove `envelope` from its mailbox, or cancel its turn at its next await; false when neither can be."""
-        cdef Turn turn = <Turn> envelope.turn
-        if turn is None:
-            if not self.remove_waiting(envelope):
-                return False
-            self.books.cancelled += 1
-            return True
-        if envelope.method.uninterruptible or turn.runner is None:
-            return False
-        turn.cancelled = True
-        turn.runner.task.cancel()
-        return True
-
-    cpdef bint expire(self, Envelope envelope):
-        """The deadline of a message that waits has passed: it will not be run. False when it does not wait."""
-        if envelope.turn is not None or not self.remove_waiting(envelope):
-            return False
-        self.books.expired += 1
-        return True
-
-    cdef bint remove_waiting(self, Envelope envelope) except -1:
-        cdef Cell cell = <Cell> envelope.cell
-        if cell is None or cell.mailbox is None or envelope.flags & CANCELLED:
-            return False
-        envelope.flags |= CANCELLED
-        envelope.cell = None
-        cell.mailbox.cancelled()
-        self.left(cell)
-        return True
-
-    def cancel_turn(self, Turn turn not None) -> None:
-        """Cancel a running turn from inside the process (kill, shutdown), whatever its method says."""
-        while turn is not None:
-            turn.cancelled = True
-            if turn.runner is not None and turn.runner.task is not None:
-                turn.runner.task.cancel()
-            turn = turn.outer
-
-    def discard(self, Cell cell not None, error) -> int:
-        """Refuse everything that waits for `cell`; how many messages that were."""
-        cdef Envelope envelope
-        waiting = self.take_out(cell)
-        for envelope in waiting:
-            self.refuse(cell, envelope, error)
-        return len(waiting)
-
-    def take_waiting(self, Cell cell not None) -> list:
-        """Take out everything that waits for `cell`, to hand it over; counted as moved."""
-        taken = self.take_out(cell)
-        self.books.moved += len(taken)
-        return taken
-
-    def take_out(self, Cell cell not None) -> list:
-        """Empty the mailbox of `cell`; the caller accounts for the messages."""
-        cdef Envelope envelope
-        taken = [] if cell.mailbox is None else cell.mailbox.drain()
-        for envelope in taken:
-            envelope.cell = None
-        self.books.waiting -= len(taken)
-        if cell.full:
-            cell.full = False
-            self.guardian.has_space(cell)
-        return taken
 
     def put_back(self, Cell cell not None, Envelope envelope not None) -> None:
         """Let a message that was taken out wait again, behind what waits already."""

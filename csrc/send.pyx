@@ -11,13 +11,16 @@ from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from denoagents._native.cell cimport STOPPED, Cell, Turn
-from denoagents._native.envelope cimport STREAMS, WANTS_REPLY, Envelope, ReplyTo
+from denoagents._native.delivery cimport Delivery, Stream
+from denoagents._native.envelope cimport RELIABLE, STREAMS, WANTS_REPLY, Envelope, ReplyTo
 from denoagents._native.ref cimport Ref, Target
 from denoagents._native.router cimport ASK, STREAM, TELL, Destination, Router
 
 from denoagents._native.runner import current_turn
 
-from denoagents.errors import ArgumentsError, CallCycleError, ExpiredError, NodeStoppedError, PayloadTooLargeError
+from denoagents.errors import (
+    ArgumentsError, CallCycleError, ExpiredError, NodeStoppedError, Overloaded, PayloadTooLargeError,
+)
 
 
 cdef extern from "Python.h":
@@ -77,10 +80,11 @@ cdef bint is_kin(str one, str other):
     return one.split("/")[:2] == other.split("/")[:2]
 
 
-cdef Destination begin(Target target, Ref ref, tuple args, dict kwargs, ReplyTo reply, uint8_t flags):
+cdef Destination begin(
+    Target target, Ref ref, tuple args, dict kwargs, ReplyTo reply, uint8_t flags, Turn turn,
+):
     """Send one request; where it went (the reply may have its outcome already)."""
     cdef Router router = ref.router
-    cdef Turn turn = turn_of_context()
     cdef object method = target.method
     cdef int64_t now = router.runtime.clock.now()
     cdef int64_t deadline
@@ -96,7 +100,7 @@ cdef Destination begin(Target target, Ref ref, tuple args, dict kwargs, ReplyTo 
         priority = 1
         if turn is not None and turn.envelope is not None:
             priority = turn.envelope.priority
-    if not flags:
+    if not flags & WANTS_REPLY:
         deadline = now + ref.timeout_ns if ref.timeout_ns else 0
     else:
         deadline = now + (ref.timeout_ns or <int64_t> router.timeouts_ns[priority])
@@ -113,6 +117,8 @@ cdef Destination begin(Target target, Ref ref, tuple args, dict kwargs, ReplyTo 
     if destination is not router.here and turn is not None and turn.cell.slot == ref.slot:
         if is_kin(turn.cell.address, ref.address):
             destination = router.here        # a family moves as one: it is still here
+    if flags & RELIABLE:
+        return begin_reliably(target, ref, args, kwargs, reply, flags, turn, destination, priority, deadline)
     if destination is router.here:
         if router.codec:
             payload, args = method.encode_arguments(args, kwargs), None
@@ -161,9 +167,63 @@ cdef Destination begin(Target target, Ref ref, tuple args, dict kwargs, ReplyTo 
     return destination
 
 
+cdef Destination begin_reliably(
+    Target target, Ref ref, tuple args, dict kwargs, ReplyTo reply, uint8_t flags, Turn turn,
+    Destination destination, int priority, int64_t deadline,
+):
+    """Send a message that is kept until it was handled."""
+    cdef Router router = ref.router
+    cdef Stream stream = <Stream> router.stream
+    cdef object method = target.method
+    cdef object trace = None if turn is None or turn.envelope is None else turn.envelope.trace
+    cdef object payload = None
+    cdef Envelope envelope
+    if not flags & WANTS_REPLY or destination is not router.here:
+        payload = method.encode_arguments(args, kwargs)
+        if len(payload) > router.max_payload:
+            raise PayloadTooLargeError(len(payload), router.max_payload)
+    if not flags & WANTS_REPLY:
+        if router.kept >= 2 * router.reliable_limit:
+            raise Overloaded(f"{router.kept} bytes of reliable messages wait to be handled; await what you tell", 1.0)
+        stream.send(ref.address, method, payload, priority, 0, trace, deadline)
+        return destination
+    chain = turn.chain() if turn is not None else None
+    if chain is not None and len(chain) >= MAX_CHAIN:
+        raise CallCycleError(f"{MAX_CHAIN} asks wait for each other; the last is {turn.cell.address}")
+    if payload is None and (kwargs or len(args) != method.parameter_count):
+        args = method.bind(args, kwargs)
+    if router.codec and payload is None:
+        payload, args = method.encode_arguments(args, {}), None
+    stream.register(reply, 0)
+    reply.letter = (priority, chain, trace, payload)
+    router.books.sent += 1
+    if destination is router.here:
+        router.books.acknowledged += 1
+        reply.floor = stream.floor
+        envelope = Envelope.__new__(Envelope)
+        envelope.method, envelope.arguments, envelope.payload = method, args, payload
+        if payload is not None:
+            envelope.arguments = None
+        envelope.deadline_ns, envelope.priority, envelope.flags = deadline, <uint8_t> priority, flags
+        envelope.reply, envelope.caller, envelope.trace = reply, turn, trace
+        reply.place = envelope
+        router.runtime.arrive(ref.local(), envelope)
+        return destination
+    router.books.retained += 1
+    try:
+        destination.transmit(
+            ASK, ref.address, method, reply.number, <uint8_t> priority, deadline, chain, trace, payload, reply,
+        )
+    except BaseException:
+        router.books.retained -= 1
+        router.books.sender_refused += 1
+        raise
+    return destination
+
+
 def open_stream(Target target not None, tuple args, dict kwargs, ReplyTo reply not None):
     """Send the request of a stream whose items `reply` takes."""
-    return begin(target, choose(target.ref, reply), args, kwargs, reply, WANTS_REPLY | STREAMS)
+    return begin(target, choose(target.ref, reply), args, kwargs, reply, WANTS_REPLY | STREAMS, turn_of_context())
 
 
 cpdef object admit(Router router, Ref ref, ReplyTo reply):
@@ -179,11 +239,24 @@ cdef Ref choose(Ref ref, object request):
     return ref if ref.chooser is None else <Ref> ref.chooser(ref, request)
 
 
+cdef object keep_for_later(Target target, Ref ref, tuple args, dict kwargs, Turn turn):
+    """A durable turn's tells leave with its commit."""
+    cdef object payload = target.method.encode_arguments(args, kwargs)
+    cdef int priority = ref.priority
+    if len(payload) > ref.router.max_payload:
+        raise PayloadTooLargeError(len(payload), ref.router.max_payload)
+    if priority < 0:
+        priority = 1 if turn.envelope is None else turn.envelope.priority
+    turn.outgoing.append((ref.address, target.method.name, payload, priority))
+    return SENT
+
+
 cpdef object tell(target, args, kwargs):
     """Send one way; an awaitable that waits only for credit."""
     cdef Target bound
     cdef Destination destination
     cdef Ref ref
+    cdef Turn turn
     if not isinstance(target, Target):
         raise ArgumentsError(
             f"tell takes a method of a ref and its arguments, got {target!r}; write tell(ref.method, ...)"
@@ -192,7 +265,16 @@ cpdef object tell(target, args, kwargs):
     if bound.method.is_stream:
         raise ArgumentsError(f"{bound.method.name} streams its reply; iterate over it instead of telling it")
     ref = choose(bound.ref, None)
-    destination = begin(bound, ref, args, kwargs, None, 0)
+    turn = turn_of_context()
+    if turn is not None and turn.outgoing is not None:
+        return keep_for_later(bound, ref, args, kwargs, turn)
+    if ref.reliable > 0 or (bound.is_reliable and ref.reliable):
+        destination = begin(bound, ref, args, kwargs, None, RELIABLE, turn)
+        waiter = ref.router.keep_gate()
+        if waiter is not None:
+            return waiter
+    else:
+        destination = begin(bound, ref, args, kwargs, None, 0, turn)
     if destination is ref.router.here:
         if ref.cell is not None and ref.cell.full:
             return ref.router.directory.space(ref.cell)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from denoagents.actor.actor import Actor as Actor
     from denoagents.actor.declaration import idempotent as idempotent
+    from denoagents.actor.declaration import reliable as reliable
     from denoagents.actor.declaration import uninterruptible as uninterruptible
     from denoagents.actor.reference import options as options
     from denoagents.actor.reference import tell as tell
@@ -28,6 +29,7 @@ _HOMES = {
     "Supervision": "denoagents.actor.supervision",
     "idempotent": "denoagents.actor.declaration",
     "options": "denoagents.actor.reference",
+    "reliable": "denoagents.actor.declaration",
     "tell": "denoagents.actor.reference",
     "uninterruptible": "denoagents.actor.declaration",
     "DenoagentsError": "denoagents.errors",

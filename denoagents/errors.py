@@ -203,6 +203,12 @@ class OutcomeUnknownError(DenoagentsError):
     code = "outcome_unknown"
 
 
+class QuarantinedError(OutcomeUnknownError):
+    """Processes ended while they ran the message, too often; it is kept, and not tried again."""
+
+    code = "quarantined"
+
+
 class CreditTimeoutError(RequestTimeoutError):
     """A stream's reader gave no credit for too long; the writer was cancelled."""
 

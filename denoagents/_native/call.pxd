@@ -23,3 +23,5 @@ cdef class Call(ReplyTo):
     cdef int step(self, PyObject** result) except -1
     cdef int settle(self, uint8_t state, object value) except -1
     cdef int abandon(self) except -1
+    cdef int quarantine(self) except -1
+    cdef int forget(self, object error) except -1

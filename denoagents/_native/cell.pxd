@@ -46,6 +46,7 @@ cdef class Turn:
     cdef readonly object runner          # Runner, from its first step on
     cdef Turn outer                      # the turn of this actor that waits for this one (reentrant types)
     cdef object chain_cache              # tuple
+    cdef public object outgoing          # list that takes the turn's tells (durable actors); None: they are sent
 
     cpdef object chain(self)
     cdef Turn asker(self)

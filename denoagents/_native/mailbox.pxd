@@ -10,6 +10,9 @@ cdef class Mailbox:
     cdef readonly Py_ssize_t held        # messages inside, cancelled ones too
 
     cdef int push(self, Envelope envelope) except -1
+    cdef int push_before(self, Envelope envelope) except -1
+    cdef int push_front(self, Envelope envelope) except -1
+    cdef object queue_of(self, Envelope envelope)
     cdef Envelope pop(self)
     cdef int best(self) noexcept
     cdef Envelope first(self)

@@ -12,13 +12,17 @@ cdef class Outbox(Destination):
     cdef Batch batch                     # records under way
     cdef int count                       # accountable messages in `batch`
     cdef int records                     # records in `batch`
+    cdef int again                       # messages in `batch` that are sent again if it is lost
+    cdef list done                       # numbers of reliable tells to acknowledge
+    cdef uint64_t stream_out             # of the last identity written in this session
     cdef bint marked                     # stands in router.dirty
-    cdef object batches                  # deque of (records, messages): sent, not yet accepted
+    cdef object batches                  # deque of (records, messages, of them reliable): not yet accepted
     cdef Py_ssize_t in_flight            # records in them
     cdef public bint blocked             # the link's window is full
     cdef list credit_waiters             # Futures, one a sender that waits for the window
     cdef dict names_out                  # name -> number
     cdef dict pending                    # number -> ReplyTo: asks and streams sent
+    cdef dict incoming                   # number -> RemoteReply: asks and streams received
     cdef dict paused                     # target -> Parking: the peer has told us to wait
     cdef readonly object held            # Parking while the link is down, or None
     cdef public bint over
@@ -26,3 +30,6 @@ cdef class Outbox(Destination):
     cdef int number_of(self, str name) except -1
     cdef int commit(self) except -1
     cdef int flush_with(self, object tail) except -1
+    cdef int put_identity(self, ReplyTo reply) except -1
+    cdef int acknowledge(self, uint64_t number) except -1
+    cdef int put_handled(self) except -1

@@ -14,6 +14,7 @@ cdef class Ref:
     cdef readonly str pinned             # worker, for members of pools
     cdef readonly int64_t timeout_ns     # 0: the default of the priority
     cdef readonly int priority           # -1: the asking turn's, or normal
+    cdef readonly int reliable           # 1: whatever the method says; -1: as the method says
     cdef object chooser                  # of a pool: gives the member for one request; else None
     cdef Cell cell                       # in this process, once known
 
@@ -24,3 +25,4 @@ cdef class Ref:
 cdef class Target:
     cdef readonly Ref ref
     cdef readonly object method          # MethodType
+    cdef bint is_reliable                # the method says

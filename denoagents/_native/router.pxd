@@ -16,12 +16,14 @@ cpdef enum RecordKind:
     ITEM = 9
     END = 10
     CREDIT = 11
-    HANDLED = 12     # reserved: second acknowledgement of reliable delivery
+    HANDLED = 12     # second acknowledgement: reliable tells whose handlers have run
     PAUSE = 13
     RESUME = 14
     MOVED = 15       # reserved
     RELEASED = 16    # reserved: travels as a control message today
     CONTROL = 17
+    STARTED = 18     # a reliable message that processes may have died of is about to run
+    LOST = 19        # a reliable message was sent on, to a process that has ended
 
 
 cdef class Destination:
@@ -43,6 +45,8 @@ cdef class Parking(Destination):
     cdef readonly object reason          # str, for people
     cdef dict entries                    # number -> the arguments of transmit
     cdef list waiters                    # Futures of those who told something
+    cdef uint64_t newest                 # number in `entries`
+    cdef bint is_mixed                   # they do not stand in order
 
     cpdef bint expire(self, ReplyTo reply)
 
@@ -76,6 +80,10 @@ cdef class Router:
     cdef public int batch_messages       # most records in a batch
     cdef int tells_left                  # until a sender must let the loop run
     cdef uint64_t numbers                # message numbers given out
+    cdef public object stream            # Stream of what this node sends reliably
+    cdef readonly Py_ssize_t kept        # bytes of reliable messages that are not settled
+    cdef public Py_ssize_t reliable_limit
+    cdef list keep_waiters               # Futures of those who told reliably at the limit
     cdef public Py_ssize_t parked, park_limit, max_payload
     cdef public object timeouts_ns       # default by priority
 
@@ -83,6 +91,7 @@ cdef class Router:
     cdef Destination route(self, str type_name, int slot, str pinned)
     cpdef Cell local_cell(self, str address)
     cdef int mark(self, Destination peer) except -1
+    cdef object keep_gate(self)
     cpdef flush(self)
 
 

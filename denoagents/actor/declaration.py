@@ -12,7 +12,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from types import FrameType, FunctionType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from denoagents.actor.annotation import ACTOR_MARK, Scope
 from denoagents.actor.codec import Codec, Payload, RefCodec
@@ -21,9 +21,10 @@ from denoagents.actor.method import MethodType
 from denoagents.actor.state import StateType, read_fields
 from denoagents.errors import DeclarationError, UnknownMethodError, nearest
 
-__all__ = ["ActorType", "MethodType", "declare", "idempotent", "uninterruptible"]
+__all__ = ["ActorType", "MethodType", "declare", "idempotent", "reliable", "uninterruptible"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R")
 
 HOOKS = ("on_start", "on_stop", "on_passivate", "on_failure")
 """What an actor may define to hear of its own life; never reachable by a message."""
@@ -45,6 +46,27 @@ def idempotent(method: F) -> F:
 def uninterruptible(method: F) -> F:
     """Mark a method whose running turn a caller's cancel does not reach."""
     return _flagged(method, "uninterruptible")
+
+
+def reliable(marked: R) -> R:
+    """Mark a method, or all methods of a class: a message is kept and sent again until handled.
+
+    Streaming methods of a marked class stay as they are; one marked itself is an error.
+    """
+    if isinstance(marked, type):
+        declared = marked.__dict__.get("__denoagents_type__")
+        if not isinstance(declared, ActorType):
+            raise DeclarationError(f"@reliable stands above an actor class, not {marked!r}")
+        marked.__denoagents_reliable__ = True  # type: ignore[attr-defined]
+        make_reliable(declared)
+        return marked
+    return cast("R", _flagged(cast("Any", marked), "reliable"))
+
+
+def make_reliable(declared: ActorType) -> None:
+    """Let all methods of a type be reliable, but those that stream."""
+    for method in declared.methods.values():
+        method.reliable = not method.is_stream
 
 
 def _flagged(method: F, flag: str) -> F:
@@ -137,7 +159,10 @@ def declare(cls: type) -> ActorType:
     scope.keep_only(
         " ".join((state.pending_text(), *(method.pending_text() for method in methods.values())))
     )
-    return ActorType(name, cls, methods, state)
+    declared = ActorType(name, cls, methods, state)
+    if getattr(cls, "__denoagents_reliable__", False):  # a base class is marked
+        make_reliable(declared)
+    return declared
 
 
 def _type_name(cls: type) -> str:

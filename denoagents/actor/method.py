@@ -55,7 +55,7 @@ class MethodType:
         "_arrangement", "_codec", "_module_names", "_returned", "_scope", "_types", "actor_type",
         "decode_tuple", "decode_value", "doc", "encode_tuple", "encode_value", "function",
         "idempotent", "index", "is_stream", "name", "parameter_count", "parameters",
-        "required_count", "uninterruptible",
+        "reliable", "required_count", "uninterruptible",
     )  # fmt: skip
 
     actor_type: str
@@ -69,6 +69,7 @@ class MethodType:
     is_stream: bool
     idempotent: bool
     uninterruptible: bool
+    reliable: bool
     parameters: tuple[Parameter, ...]
     required_count: int
     """A call without keywords fits if required_count <= len(args) <= parameter_count."""
@@ -98,6 +99,12 @@ class MethodType:
         self.doc = inspect.getdoc(function) or ""
         self.idempotent = getattr(function, "__denoagents_idempotent__", False)
         self.uninterruptible = getattr(function, "__denoagents_uninterruptible__", False)
+        self.reliable = getattr(function, "__denoagents_reliable__", False)
+        if self.reliable and self.is_stream:
+            raise DeclarationError(
+                f"{self}: a streamed reply cannot be sent again from its middle; "
+                "leave @reliable out, or return the items as one list"
+            )
         signature = signature_of(function)
         returned = signature.return_annotation
         self.parameters = read_parameters(str(self), signature)
@@ -185,6 +192,7 @@ class MethodType:
             "stream": self.is_stream,
             "idempotent": self.idempotent,
             "uninterruptible": self.uninterruptible,
+            "reliable": self.reliable,
         }
 
     def kinds(self) -> tuple[Any, ...]:

@@ -35,8 +35,17 @@ def tell(
     return send_one_way(method, args, kwargs)
 
 
-def options(ref: T, *, timeout_s: float | None = None, priority: PriorityName | None = None) -> T:
-    """The same ref with another timeout (seconds) or priority for its requests."""
+def options(
+    ref: T,
+    *,
+    timeout_s: float | None = None,
+    priority: PriorityName | None = None,
+    reliable: bool | None = None,
+) -> T:
+    """The same ref with another timeout (seconds) or priority for its requests.
+
+    `reliable` says for them what `@reliable` says for a method.
+    """
     if not isinstance(ref, Ref):
         raise UsageError(
             f"options takes a ref, as node.actor(...) gives it, not {type(ref).__name__}"
@@ -45,7 +54,8 @@ def options(ref: T, *, timeout_s: float | None = None, priority: PriorityName | 
         raise UsageError(f"timeout_s must be above 0, got {timeout_s}")
     timeout_ns = None if timeout_s is None else int(timeout_s * 1e9)
     return cast(
-        "T", Ref.with_options(ref, timeout_ns, None if priority is None else level(priority))
+        "T",
+        Ref.with_options(ref, timeout_ns, None if priority is None else level(priority), reliable),
     )
 
 

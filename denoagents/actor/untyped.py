@@ -16,7 +16,7 @@ class PlainMethod:
     """Stands for a declared method; values are plain, and checked only by the receiver."""
 
     parameter_count = required_count = 0
-    idempotent = uninterruptible = False
+    idempotent = uninterruptible = reliable = False
 
     def __init__(self, name: str, *, is_stream: bool = False) -> None:
         self.name, self.is_stream = name, is_stream

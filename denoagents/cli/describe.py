@@ -87,7 +87,9 @@ def call_form(name: str, method: Fields) -> str:
 
 
 def _marks(method: Fields) -> str:
-    return ", ".join(mark for mark in ("idempotent", "uninterruptible") if method.get(mark))
+    return ", ".join(
+        mark for mark in ("idempotent", "reliable", "uninterruptible") if method.get(mark)
+    )
 
 
 def _print_node(found: Fields) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import structlog
 
 from denoagents._native.deadlines import TICK_S
-from denoagents._native.envelope import STREAMS, WANTS_REPLY, Envelope, ReplyTo
+from denoagents._native.delivery import Stream
+from denoagents._native.envelope import RELIABLE, STREAMS, WANTS_REPLY, Envelope, ReplyTo
 from denoagents._native.peer import Peer, RemoteReply
 from denoagents._native.router import RecordKind, Router
 from denoagents._native.runtime import Cell, Runtime
@@ -184,6 +185,8 @@ class Directory:
         flags = 0
         if kind != RecordKind.TELL:
             flags = WANTS_REPLY | (STREAMS if kind == RecordKind.STREAM else 0)
+        if reply is not None and reply.sequence:
+            flags |= RELIABLE
         envelope = Envelope(
             declared, None, payload, deadline_ns, priority, flags, reply, None, chain, trace
         )
@@ -214,6 +217,7 @@ def make_router(runtime: Runtime, directory: Directory, settings: NodeSettings) 
     router.park_limit = actor.park_limit
     router.max_payload = settings.link.max_payload_bytes - 4096
     router.batch_messages = settings.batch_messages
+    router.stream = Stream(router, runtime.incarnation)
     router.stream_class = StreamCall
     checks = actor.check_local_calls
     router.codec = "pytest" in sys.modules if checks is None else checks

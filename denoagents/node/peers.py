@@ -99,7 +99,7 @@ class Peers:
             self._endpoints.pop(peer, None)
             self._dialed_ns.pop(peer, None)
             link = peer.link
-            settle_unknown(peer.end(reason), reason)
+            settle_unknown(peer.end(reason, is_death=True), reason)
             if link is not None:
                 self.mesh.end(link, reason)
 
@@ -179,7 +179,7 @@ class Peers:
         peer = link.key
         if not isinstance(peer, Peer) or peer.link is not link:
             return
-        settle_unknown(peer.detach(reason), reason)
+        settle_unknown(peer.detach(reason, is_death=reason == "other incarnation"), reason)
         if not link.dialed:
             self.accepted.pop(peer, None)
             peer.end(reason)

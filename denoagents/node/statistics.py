@@ -76,6 +76,7 @@ def process_statistics() -> dict[str, Any]:
 def router_statistics(router: Router) -> dict[str, Any]:
     """Actors, open requests, the books; `off` is by how much they fail (0 when all is well)."""
     sender, receiver = router.books.sender(), router.books.receiver()
+    reliable = router.books.reliable()
     return {
         "actors": len(router.runtime.cells),
         "actor_list": actor_list(router),
@@ -86,7 +87,8 @@ def router_statistics(router: Router) -> dict[str, Any]:
         "accounting": {
             "sender": sender,
             "receiver": receiver,
-            "off": abs(sender["off"]) + abs(receiver["off"]),
+            "reliable": reliable,
+            "off": abs(sender["off"]) + abs(receiver["off"]) + abs(reliable["off"]),
         },
     }
 

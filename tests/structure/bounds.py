@@ -21,7 +21,18 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "normal": ("ActorSettings.mailbox_reserve over all three", "Mailbox.pop"),
         "low": ("ActorSettings.mailbox_reserve over all three", "Mailbox.pop"),
     },
+    "csrc/delivery.pyx": {
+        "outstanding": (
+            "twice Router.reliable_limit bytes; then a tell raises",
+            "Stream.settle",
+        ),
+    },
     "csrc/outbox.pyx": {
+        "done": ("MAX_DONE (1024)", "Outbox.put_handled"),
+        "incoming": (
+            "the mailboxes' reserve, and the turns that run",
+            "Peer.detach, or its answer",
+        ),
         "batch": ("64 KiB and one record; flushed at the end of the tick", "Outbox.flush"),
         "batches": ("LinkSettings.window_bytes of the link", "Outbox.accepted"),
         "names_out": ("MAX_NAMES (65 536) of a session and direction", "Outbox.transmit"),
@@ -32,7 +43,6 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
     "csrc/peer.pyx": {
         "cells_in": ("MAX_NAMES (65 536) of a session and direction", "RESET of the writer"),
         "names_in": ("MAX_NAMES (65 536) of a session and direction", "RESET of the writer"),
-        "incoming": ("the mailboxes' reserve, and the turns that run", "RemoteReply"),
         "pausing": ("the full mailboxes here", "Peer.resume"),
     },
     "csrc/pulse.pyx": {
@@ -40,6 +50,7 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "csrc/router.pyx": {
         "lingering": ("the running turns of a group's other workers", "Placement, when they come"),
+        "keep_waiters": ("one a turn or task that tells reliably", "Router.release"),
         "dirty": ("the peers with something to send", "Router.flush, each tick"),
         "leaving": ("4096 slots", "SlotTable.set_leaving"),
         "waiters": ("one a turn or task that tells; each ends with it", "Parking.replay"),
@@ -55,6 +66,11 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "csrc/runner.pyx": {
         "spares": ("the most turns that ever ran inside each other", "Runners.take_spare"),
+    },
+    "csrc/window.pyx": {
+        "actors": ("the unsettled messages of all senders", "Windows.sweep, by their floors"),
+        "entries": ("the unsettled messages of one sender", "Windows.sweep, by its floor"),
+        "floors": ("the senders of the last hour", "Windows.sweep"),
     },
     "csrc/runtime.pyx": {
         "cells": ("the living actors; idle ones leave after passivate_after_s", "Runtime.remove"),

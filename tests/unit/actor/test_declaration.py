@@ -350,6 +350,7 @@ def test_the_signature_is_json_and_tells_all() -> None:
         "stream": False,
         "idempotent": True,
         "uninterruptible": False,
+        "reliable": False,
     }
     assert signature["methods"]["merge"]["parameters"][1] == {
         "name": "twice", "type": "bool", "required": False, "default": False, "keyword_only": True,

@@ -1,0 +1,161 @@
+"""Which reliable messages came already: for each actor and stream, until their sender needs no answer.
+
+Rules:
+    An entry is the message itself while it waits or runs; then its answer: None for a tell, the payload of
+    a reply, or a tuple with that of an error.
+    A stream's floor travels with its messages: all numbers below are settled. What comes below it was
+    handled, or given up by its sender; entries below it are dropped when entries have doubled.
+    A stream that nobody has heard of for `forget_after_ns` is forgotten.
+"""
+
+from libc.stdint cimport int64_t, uint64_t
+
+from denoagents._native.envelope cimport LATE, Envelope
+
+cdef Py_ssize_t LEAST = 4096             # entries before any are looked for
+cdef object MISSING = object()
+
+
+cdef class Window:
+    def __cinit__(self):
+        self.entries = {}
+
+
+cdef class Windows:
+    def __init__(self):
+        self.actors, self.floors = {}, {}
+        self.sweep_at = LEAST
+        self.forget_after_ns = 3_600_000_000_000
+
+    cdef Window window_of(self, str address, uint64_t stream):
+        cdef dict streams = <dict> self.actors.get(address)
+        cdef Window window
+        if streams is None:
+            streams = self.actors[address] = {}
+        window = <Window> streams.get(stream)
+        if window is None:
+            window = streams[stream] = Window()
+        return window
+
+    cdef object admit(self, str address, Envelope envelope, int64_t now):
+        """`envelope` itself when it is new, the one here that it repeats, or a tuple with the answer."""
+        cdef uint64_t stream = envelope.reply.stream, number = envelope.reply.sequence
+        cdef Window window
+        cdef list heard = <list> self.floors.get(stream)
+        if heard is None:
+            self.floors[stream] = [envelope.reply.floor, now]
+        else:
+            heard[1] = now
+            if envelope.reply.floor > heard[0]:
+                heard[0] = envelope.reply.floor
+            elif number < heard[0]:
+                return (None,)
+        window = self.window_of(address, stream)
+        known = window.entries.get(number, MISSING)
+        if known is not MISSING:
+            return known if isinstance(known, Envelope) else (known,)
+        window.entries[number] = envelope
+        if number > window.highest:
+            window.highest = number
+        else:
+            envelope.flags |= LATE
+        self.count += 1
+        if self.count >= self.sweep_at:
+            self.sweep(now)
+        return envelope
+
+    cdef int settle(self, str address, Envelope envelope, object answer) except -1:
+        """`envelope` was answered; `MISSING` as answer forgets it."""
+        cdef dict streams = <dict> self.actors.get(address)
+        cdef Window window = None if streams is None else <Window> streams.get(envelope.reply.stream)
+        cdef uint64_t number = envelope.reply.sequence
+        if window is None or window.entries.get(number) is not envelope:
+            return 0
+        heard = self.floors.get(envelope.reply.stream)
+        if answer is MISSING or heard is None or number < heard[0]:
+            del window.entries[number]
+            self.count -= 1
+        else:
+            window.entries[number] = answer
+        return 0
+
+    def forget(self, str address not None, Envelope envelope not None) -> None:
+        """`envelope` will not be answered from here."""
+        self.settle(address, envelope, MISSING)
+
+    def sweep(self, int64_t now_ns) -> int:
+        """Drop what is below the floors, and streams that are silent; how many entries are left."""
+        cdef Window window
+        cdef dict streams
+        for stream in [one for one, heard in self.floors.items() if now_ns - heard[1] > self.forget_after_ns]:
+            self.floors[stream] = [1 << 63, now_ns - self.forget_after_ns]
+        self.count = 0
+        for address, streams in list(self.actors.items()):
+            for stream, window in list(streams.items()):
+                heard = self.floors.get(stream)
+                floor = 1 << 63 if heard is None else heard[0]
+                window.entries = {
+                    number: known for number, known in window.entries.items()
+                    if number >= floor or isinstance(known, Envelope)
+                }
+                self.count += len(window.entries)
+                if not window.entries:
+                    del streams[stream]
+            if not streams:
+                del self.actors[address]
+        for stream in [one for one, heard in self.floors.items() if heard[0] >> 63]:
+            del self.floors[stream]
+        self.sweep_at = max(LEAST, 2 * self.count)
+        return self.count
+
+    # --- hand-over ----------------------------------------------------------------------------
+
+    def export(self, str address not None) -> list:
+        """The answers that an actor has given, as (stream, floor, [(number, answer), ...])."""
+        cdef Window window
+        cdef dict streams = self.actors.get(address) or {}
+        made = []
+        for stream, window in streams.items():
+            floor = self.floor(stream)
+            answers = [
+                (number, known) for number, known in window.entries.items()
+                if number >= floor and not isinstance(known, Envelope)
+            ]
+            made.append((stream, floor, answers))
+        return made
+
+    def drop(self, str address not None) -> None:
+        """The actor lives elsewhere now."""
+        cdef Window window
+        cdef dict streams = self.actors.pop(address, None) or {}
+        for window in streams.values():
+            self.count -= len(window.entries)
+
+    def restore(self, str address not None, entries, int64_t now_ns=0) -> list:
+        """Take what `export` gave elsewhere; the messages here that were handled there, each with its answer."""
+        cdef Window window
+        cdef uint64_t number
+        handled = []
+        for stream, floor, answers in entries:
+            heard = self.floors.setdefault(stream, [floor, now_ns])
+            heard[0], heard[1] = max(floor, heard[0]), max(now_ns, heard[1])
+            if not answers:
+                continue
+            window = self.window_of(address, stream)
+            for number, answer in answers:
+                known = window.entries.get(number, MISSING)
+                if isinstance(known, Envelope):
+                    handled.append((known, answer))
+                elif known is MISSING:
+                    self.count += 1
+                window.entries[number] = answer
+                window.highest = max(window.highest, number)
+        return handled
+
+    def floor(self, uint64_t stream) -> int:
+        """All numbers of `stream` below this one are settled."""
+        heard = self.floors.get(stream)
+        return 0 if heard is None else heard[0]
+
+    def __len__(self):
+        return self.count
