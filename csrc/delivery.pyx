@@ -13,7 +13,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from denoagents._native.envelope cimport Accounting, ReplyTo, misfit
 from denoagents._native.router cimport TELL, Destination, Router
 
-from denoagents.errors import DenoagentsError, ExpiredError, NodeStoppedError, ProtocolError, RejectedError
+from denoagents.errors import DenoagentsError, ExpiredError, NodeStoppedError, ProtocolError
 
 cdef uint64_t DEATHS = 3                    # lives that a message may end
 cdef Py_ssize_t OVERHEAD = 200           # bytes that a kept message costs beside its payload

@@ -322,7 +322,6 @@ cdef class Outbox(Destination):
 
         Reliable messages that have no outcome are sent again, before what was parked.
         """
-        cdef ReplyTo reply
         self.link = None                 # first: what is in the batch has nowhere to go
         self.done.clear()
         self.flush()

@@ -6,7 +6,7 @@ Rules:
         RESET                             numbers start again at 1
         TELL ASK STREAM   target, method (numbers), bits u8, message number,
                  [deadline u64 in the sender's clock] [slot epoch u32] [chain] [trace] [tenant] payload
-                 bits: priority (0-1), deadline (2), chain (3), trace (4), epoch (5), tenant and budget (6), identity (7)
+                 bits: priority (0-1), deadline (2), chain (3), trace (4), epoch (5), tenant, budget (6), identity (7)
                  an identity stands before the payload: deaths u8 (bit 3: a stream u64 follows; else the one
                  before), number, number - floor
         REPLY ITEM ERROR CONTROL   number, length, bytes

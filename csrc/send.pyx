@@ -11,7 +11,7 @@ from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from denoagents._native.cell cimport STOPPED, Cell, Turn
-from denoagents._native.delivery cimport Delivery, Stream
+from denoagents._native.delivery cimport Stream
 from denoagents._native.envelope cimport RELIABLE, STREAMS, WANTS_REPLY, Envelope, ReplyTo
 from denoagents._native.ref cimport Ref, Target
 from denoagents._native.router cimport ASK, STREAM, TELL, Destination, Router
