@@ -131,16 +131,18 @@ class Group:
     def _do(self, change: Change) -> None:
         head = self._heads[change.id]
         assert isinstance(head, Head)
-        is_stored = change.id in self._stored or change.id in self._changed
-        if change.is_claim and is_stored and head.actor and change.fence == head.fence:
+        is_known = change.id in self._stored or change.id in self._changed
+        if change.is_claim and is_known and head.actor and change.fence == head.fence:
+            return
+        if not change.touches and not is_known:  # nothing to settle
             return
         self._changed[change.id] = head
-        if change.fence > head.fence:
-            self._fence = max(self._fence, change.fence)
-        head.actor, head.fence = change.actor, change.fence
-        head.sent = max(head.sent, change.sent)
+        head.actor, head.sent = change.actor, max(head.sent, change.sent)
         if change.touches:
             head.touched_ms = max(head.touched_ms, change.now_ms)
+            if change.fence > head.fence:
+                self._fence = max(self._fence, change.fence)
+            head.fence = change.fence
         if change.schema is not None:
             head.schema = change.schema
         if change.due_ms is not None:
