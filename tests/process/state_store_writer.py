@@ -2,7 +2,9 @@
 
 `python state_store_writer.py FILE TRIALS SEED` kills a child of its own again and again, each time
 at another point, and looks after each kill whether all that the child was told is kept, and
-nothing else. `python state_store_writer.py FILE share NAME COUNT` only commits.
+nothing else. `python state_store_writer.py FILE share NAME COUNT` only commits, and
+`python state_store_writer.py FILE record SESSIONS` says in the file `said` what it begins and what
+it was told, for those who write down all that it does to its folder.
 """
 
 import asyncio
@@ -158,8 +160,27 @@ def share(path, name, count):
     asyncio.run(work())
 
 
+def record(path, sessions):
+    said = os.open(path.with_name("said"), os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+
+    def say(what, actor, number):
+        os.write(said, f"{what} {actor} {number}\n".encode())
+
+    async def work(session):
+        store = SqliteStateStore(path, StoreSettings(low_mark_bytes=0))
+        await store.open()
+        lives = [live(store, f"A/{n}", session, 30, say, mode_of) for n in range(ACTORS)]
+        await asyncio.gather(*lives)
+        await store.close()
+
+    for session in range(1, sessions + 1):
+        asyncio.run(work(session))
+
+
 if __name__ == "__main__":
-    if sys.argv[2] == "share":
+    if sys.argv[2] == "record":
+        record(Path(sys.argv[1]), int(sys.argv[3]))
+    elif sys.argv[2] == "share":
         share(Path(sys.argv[1]), sys.argv[3], int(sys.argv[4]))
     else:
         kill_again_and_again(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
