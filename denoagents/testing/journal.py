@@ -30,6 +30,18 @@ class Turn:
     is_running: bool = True
     is_done: bool = False
     """It ended well: its change of the state counts."""
+    is_cut: bool = False
+    """Its process ended, or it was cancelled, in the middle."""
+
+    @property
+    def has_failed(self) -> bool:
+        """It raised."""
+        return not self.is_running and not self.is_done and not self.is_cut
+
+    @property
+    def died(self) -> bool:
+        """Its process is over: whether the turn ended well, nobody may know."""
+        return self.node.end not in {"", "left"}
 
 
 @dataclass(slots=True, eq=False)
@@ -52,6 +64,12 @@ class Message:
     ended_ns: int = 0
     is_void: bool = False
     """Its sender was over already, and may not have known: nobody must take it."""
+    is_reliable: bool = False
+
+    @property
+    def is_handled(self) -> bool:
+        """A turn ended well, or, of an ask, with an error that is its answer."""
+        return any(turn.is_done or (self.is_ask and turn.has_failed) for turn in self.turns)
 
     def __repr__(self) -> str:
         kind = "ask" if self.is_ask else "tell"
@@ -73,7 +91,13 @@ class Journal:
         """Whether a node's turns still mean something to the fleet."""
         self.turns: dict[str, list[Turn]] = {}
         """By actor, in the order in which they began."""
+        self.repeats = 0
+        """Reliable messages that were handled again because of a death."""
+        self.given_up: set[tuple[str, str]] = set()
+        """(actor, method) of messages that went into quarantine."""
         self._last: dict[tuple[str, str, str, str], int] = {}
+        self._sent: dict[tuple[str, str, str, str], list[Message]] = {}
+        self._at: dict[tuple[str, str, str, str], int] = {}
         self._hash = hashlib.blake2b(digest_size=16)
 
     # --- the trace ------------------------------------------------------------------------------
@@ -107,6 +131,7 @@ class Journal:
         timeout_s: float = 0.0,
         *,
         is_ask: bool,
+        is_reliable: bool = False,
     ) -> Message:
         """A message is about to be sent."""
         message = Message(
@@ -121,7 +146,9 @@ class Journal:
             self._scheduler.now_ns,
         )
         self.messages.append(message)
-        message.is_void = bool(self.over_since(sender))
+        message.is_void, message.is_reliable = bool(self.over_since(sender)), is_reliable
+        if is_reliable and voice:
+            self._sent.setdefault(_stream(message), []).append(message)
         self.trace(f"{message!r} {priority}")
         return message
 
@@ -143,7 +170,7 @@ class Journal:
         turn = Turn(message, node, self._scheduler.now_ns)
         self.trace(f"{node} begins {actor} {message!r}")
         self._judge_node(message, actor, node)
-        self._judge_message(message, actor)
+        self._judge_message(message, actor, node)
         message.turns.append(turn)
         self.turns.setdefault(actor, []).append(turn)
         return turn
@@ -169,11 +196,12 @@ class Journal:
                     f"{other.message!r}"
                 )
 
-    def _judge_message(self, message: Message, actor: str) -> None:
+    def _judge_message(self, message: Message, actor: str, node: SimulatedNode) -> None:
         if actor != message.target:
             self.violated(f"{message!r} is handled by {actor}")
-        allowed = 2 if message.method == "look" else 1
-        if len(message.turns) >= allowed:
+        if message.is_reliable:
+            self._judge_repeat(message)
+        elif len(message.turns) >= (2 if message.method == "look" else 1):
             where = ", ".join(repr(turn.node) for turn in message.turns)
             self.violated(f"{message!r} is handled again; before on {where}")
         if message.is_void:
@@ -181,7 +209,36 @@ class Journal:
         if message.outcome == "rejected":
             self.violated(f"{message!r} runs after it was rejected: {message.error}")
         if message.voice and message.method != "look":
-            self._judge_order(message)
+            if message.is_reliable:
+                self._judge_reliable_order(message, node)
+            else:
+                self._judge_order(message)
+
+    def _judge_repeat(self, message: Message) -> None:
+        """Handled again only because somebody died who handled it, or because it failed."""
+        for turn in message.turns:
+            if not turn.died and (turn.is_done or turn.is_running):
+                self.violated(f"{message!r} is handled again; before on {turn.node}, which lives")
+        self.repeats += any(turn.died for turn in message.turns)
+
+    def _judge_reliable_order(self, message: Message, node: SimulatedNode) -> None:
+        """Each owner sees them rising; a new one starts when all before it were handled."""
+        stream = _stream(message)
+        seen = (*stream[:3], f"{message.priority} {node}")
+        last = self._last.get(seen, -1)
+        if message.number < last:
+            self.violated(f"{message!r} starts on {node} after {self.messages[last]!r}")
+        self._last[seen] = max(last, message.number)
+        sent, at = self._sent[stream], self._at.get(stream, 0)
+        while at < len(sent) and sent[at].number < message.number and self._is_through(sent[at]):
+            at += 1
+        self._at[stream] = at
+        if at < len(sent) and sent[at].number < message.number:
+            self.violated(f"{message!r} starts, but {sent[at]!r} before it was not handled")
+
+    def _is_through(self, message: Message) -> bool:
+        given_up = (message.target, message.method) in self.given_up
+        return message.is_handled or bool(message.outcome) or given_up
 
     def _judge_order(self, message: Message) -> None:
         key = (repr(message.sender), message.voice, message.target, message.priority)
@@ -204,6 +261,10 @@ class Journal:
             total += 1
             mark = folded(mark, turn.message.number)
         return total, mark
+
+
+def _stream(message: Message) -> tuple[str, str, str, str]:
+    return repr(message.sender), message.voice, message.target, message.priority
 
 
 def folded(mark: int, number: int) -> int:

@@ -37,6 +37,8 @@ def _unquiet_node(one: SimulatedNode, version: int) -> Iterator[str]:
     books = router.books
     if books.waiting or books.running or books.retained:
         yield f"{one} has work: {books.sender()} {books.receiver()}{_at_work(one)}"
+    if books.reliable_outstanding:
+        yield f"{one} has reliable messages that are not handled: {books.reliable()}"
     if router.parked:
         yield f"{one} has {router.parked} messages parked"
     if router.deadlines.count:

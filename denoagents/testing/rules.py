@@ -22,6 +22,7 @@ STALE_NS = 8_000_000_000
 """So long a sender may act upon an old version (cut off from the broker)."""
 BUSY_NS = 2_000_000_000
 GROUP = "default"
+ACTORS = ("Tally", "Relay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Rules:
     def __init__(self, fleet: World, journal: Journal, keys: list[str], *, is_gentle: bool) -> None:
         self.is_gentle = is_gentle
         self._fleet, self._journal = fleet, journal
-        self._slots = {f"Tally/{key}": Address("Tally", key).slot for key in keys}
+        self._slots = {f"{name}/{key}": Address(name, key).slot for name in ACTORS for key in keys}
         self.versions: list[Seen] = []
         self.evictions = 0
         self._over: dict[int, int] = {}
@@ -65,11 +66,9 @@ class Rules:
         if runtime is None or one.end:
             return
         books = runtime.books
-        off = books.sender()["off"], books.receiver()["off"]
-        if off != (0, 0):
-            self._journal.violated(
-                f"the books of {one} are off by {off}: {books.sender()} {books.receiver()}"
-            )
+        pages = books.sender(), books.receiver(), books.reliable()
+        if any(page["off"] for page in pages):
+            self._journal.violated(f"the books of {one} are off: {pages}")
 
     def _watch_broker(self) -> None:
         fleet = self._fleet.broker.fleet if self._started() else None  # type: ignore[union-attr]
@@ -178,6 +177,9 @@ class Rules:
             self._journal.violated(f"{message!r} never had an outcome")
         if message.outcome in {"value", "raised"}:
             return
+        if message.is_reliable:
+            self._judge_reliable(message)
+            return
         is_hasty = (message.timeout_s and message.timeout_s < 10) or "Cancelled" in message.error
         if is_hasty or self._is_excused(message):
             return
@@ -187,6 +189,17 @@ class Rules:
             )
         elif not message.turns and not message.is_ask:
             self._journal.violated(f"nobody died, but {message!r} is lost")
+
+    def _judge_reliable(self, message: Message) -> None:
+        """Deaths excuse nothing; a message that three of them have to do with was given up."""
+        ends = sum(turn.died or turn.has_failed or turn.is_cut for turn in message.turns)
+        if ends >= 3 and (message.target, message.method) in self._journal.given_up:
+            return
+        if message.outcome:
+            self._journal.violated(f"{message!r} ended {message.outcome}: {message.error}")
+        elif not message.is_handled:
+            where = ", ".join(repr(turn.node) for turn in message.turns) or "nowhere"
+            self._journal.violated(f"{message!r} was never handled; it began on {where}")
 
     def _is_excused(self, message: Message) -> bool:
         """Somebody died who may have had the message, or who waited for it."""

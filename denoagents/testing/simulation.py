@@ -27,6 +27,7 @@ from denoagents.link.settings import LinkSettings
 from denoagents.node.settings import NodeSettings
 from denoagents.testing.faults import HARSH, Faults
 from denoagents.testing.journal import Journal
+from denoagents.testing.relay import Relay, ReliableVoice
 from denoagents.testing.rules import Rules
 from denoagents.testing.scheduler import only_own_garbage
 from denoagents.testing.talk import Tally, Voice, Witness
@@ -40,7 +41,8 @@ QUIET_S = 8.0
 """So long after that all is quiet: longer than the longest back-off of who waits for a broker."""
 STEP_NS = 50_000_000
 UNEXPECTED = frozenset({"error", "critical", "exception"})
-EXPECTED_EVENTS = frozenset({"evicted"})
+EXPECTED_EVENTS = frozenset({"evicted", "message quarantined"})
+SERVED = (Tally, Relay)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +104,11 @@ class Simulation:
         self.pace_s = 0.005 if is_busy else pace_s
         self.journal = Journal(self.fleet.scheduler)
         self.rules = Rules(self.fleet, self.journal, self.keys, is_gentle=self.is_gentle)
-        self.faults = Faults(self.fleet, [Tally], seed, is_gentle=self.is_gentle, only=only)
+        self.is_reliable = chance.random() < 0.4
+        """Whether part of the application sends reliable messages."""
+        self.faults = Faults(self.fleet, SERVED, seed, is_gentle=self.is_gentle, only=only)
         self.fleet.on_start = self._give_voices
-        self._voices: list[Voice] = []
+        self._voices: list[Voice | ReliableVoice] = []
         self._is_told, self._told = is_told, 0
         self._is_ending = False
         self._asker: SimulatedNode | None = None
@@ -146,7 +150,7 @@ class Simulation:
         fleet = self.fleet
         fleet.start_broker()
         for number in range(self._chance.randint(1, 3)):
-            fleet.start(f"w{-number}" if number else "w0", [Tally])
+            fleet.start(f"w{-number}" if number else "w0", SERVED)
         for number in range(self._chance.randint(1, 2)):
             fleet.start(f"c{-number}" if number else "c0")
         self._run_for(1.0)
@@ -171,7 +175,7 @@ class Simulation:
             voice.is_silent = True
         self.faults.end()
         if all(one.is_leaving for one in self.fleet.workers()):
-            self.fleet.start("last", [Tally])
+            self.fleet.start("last", SERVED)
         self.fleet.start("witness")
         reports: dict[str, tuple[int, int]] = {}
         self._run_until(LIVENESS_S, lambda: self._ask_all(reports), "every actor has answered")
@@ -231,6 +235,14 @@ class Simulation:
             )
             self._voices.append(voice)
             one.process.start(voice.talk())
+        if self.is_reliable:
+            chance = Random(f"reliable voice {self.seed} {one}")
+            pause_s = self.pace_s * (10 if one.is_worker else 2)
+            other = ReliableVoice(
+                seen, "reliable", self.keys[:8], chance, pause_s, asks_wait=self.asks_wait
+            )
+            self._voices.append(other)
+            one.process.start(other.talk())
 
     # --- what was seen --------------------------------------------------------------------------
 
@@ -243,6 +255,7 @@ class Simulation:
         return {
             "messages": len(messages),
             "handled": sum(bool(message.turns) for message in messages),
+            "repeats": self.journal.repeats,
             "faults": self.faults.count,
             "cuts": network.cuts,
             "versions": len(self.rules.versions),
@@ -276,6 +289,8 @@ class Simulation:
         running = self.fleet.scheduler.running
         name = running.name if running is not None else "-"
         what = event.pop("event", "")
+        if what == "message quarantined":
+            self.journal.given_up.add((event.get("actor", ""), event.get("method", "")))
         if method in UNEXPECTED and what not in EXPECTED_EVENTS:
             error = sys.exc_info()[1]
             self.journal.violated(f"{name} logs {what} {event} {error!r}")

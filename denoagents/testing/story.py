@@ -214,9 +214,9 @@ class _Play:
         runtime = getattr(one.node, "runtime", None)
         if runtime is None or one.end:
             return
-        sender, receiver = runtime.books.sender(), runtime.books.receiver()
-        if sender["off"] or receiver["off"]:
-            self._broken.append(f"the books of {one} are off: {sender} {receiver}")
+        pages = runtime.books.sender(), runtime.books.receiver(), runtime.books.reliable()
+        if any(page["off"] for page in pages):
+            self._broken.append(f"the books of {one} are off: {pages}")
 
     def _carried(self, source: str, target: str, frame: bytes) -> None:
         self._hash.update(f"{source} {target} {len(frame)} {zlib.crc32(frame)}\n".encode())

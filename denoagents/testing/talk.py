@@ -35,7 +35,7 @@ def witness() -> Witness:
 
 
 @contextmanager
-def turn_of(actor: Tally, number: int) -> Any:
+def turn_of(actor: Actor, number: int) -> Any:
     """Writes the turn down; only one that ends well counts."""
     seen = witness()
     turn: Turn = seen.journal.begin(number, actor.context.address, seen.node)
@@ -43,6 +43,9 @@ def turn_of(actor: Tally, number: int) -> Any:
     try:
         yield turn
         is_done = True
+    except (asyncio.CancelledError, GeneratorExit):
+        turn.is_cut = True
+        raise
     finally:
         seen.journal.finish(turn, is_done=is_done)
 
