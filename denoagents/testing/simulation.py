@@ -56,12 +56,14 @@ class Verdict:
     only: str = ""
     """The kinds of faults that it was limited to."""
     is_busy: bool = False
+    is_reliable: bool = False
 
     @property
     def command(self) -> str:
         """What replays it."""
         only = f" --only {self.only}" if self.only else ""
         busy = " --busy" if self.is_busy else ""
+        busy += " --reliable" if self.is_reliable else ""
         return f"python -m denoagents.testing.simulation --seed {self.seed}{only}{busy} -v"
 
     def __str__(self) -> str:
@@ -82,8 +84,12 @@ class Simulation:
         is_told: bool = False,
         only: Sequence[str] = (),
         is_busy: bool = False,
+        is_reliable: bool = False,
     ) -> None:
-        """`is_busy`: many messages for few actors, on a slow network."""
+        """`is_busy`: many messages for few actors, on a slow network.
+
+        `is_reliable`: part of the application sends reliable messages.
+        """
         self.seed, self._only, self._is_busy = seed, tuple(only), is_busy
         chance = self._chance = Random(f"story {seed}")
         self.is_gentle = seed % 2 == 0 and not HARSH.keys() & set(only)
@@ -104,8 +110,7 @@ class Simulation:
         self.pace_s = 0.005 if is_busy else pace_s
         self.journal = Journal(self.fleet.scheduler)
         self.rules = Rules(self.fleet, self.journal, self.keys, is_gentle=self.is_gentle)
-        self.is_reliable = chance.random() < 0.4
-        """Whether part of the application sends reliable messages."""
+        self.is_reliable = is_reliable
         self.faults = Faults(self.fleet, SERVED, seed, is_gentle=self.is_gentle, only=only)
         self.fleet.on_start = self._give_voices
         self._voices: list[Voice | ReliableVoice] = []
@@ -144,6 +149,7 @@ class Simulation:
             self._counts(),
             only,
             is_busy=self._is_busy,
+            is_reliable=self.is_reliable,
         )
 
     def _begin(self) -> None:
@@ -300,12 +306,10 @@ class Simulation:
         raise structlog.DropEvent
 
 
-def play(
-    seed: int, *, is_told: bool = False, only: Sequence[str] = (), is_busy: bool = False
-) -> Verdict:
-    """Play the story of one seed; with `only`, limited to these kinds of faults."""
+def play(seed: int, **how: Any) -> Verdict:
+    """Play the story of one seed; `how` is for `Simulation`."""
     with only_own_garbage():
-        return Simulation(seed, is_told=is_told, only=only, is_busy=is_busy).run()
+        return Simulation(seed, **how).run()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -317,6 +321,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", default="0-49", help="many stories, FIRST-LAST")
     parser.add_argument("--only", default="", help="kinds of faults, such as cut_one,leave")
     parser.add_argument("--busy", action="store_true", help="many messages for few actors")
+    parser.add_argument("--reliable", action="store_true", help="some messages are reliable")
     parser.add_argument("-v", "--verbose", action="store_true", help="tell what happens")
     given = parser.parse_args(arguments)
     first, _, last = given.seeds.partition("-")
@@ -324,7 +329,13 @@ def main(arguments: list[str] | None = None) -> int:
     only = [name for name in given.only.split(",") if name]
     began, failed = time.perf_counter(), []
     for seed in seeds:
-        ending = play(seed, is_told=given.verbose, only=only, is_busy=given.busy)
+        ending = play(
+            seed,
+            is_told=given.verbose,
+            only=only,
+            is_busy=given.busy,
+            is_reliable=given.reliable,
+        )
         if ending.violations or given.seed is not None:
             print(ending, flush=True)  # noqa: T201
         if ending.violations:
