@@ -17,7 +17,7 @@ from denoagents._native.pulse cimport Watch
 from denoagents._native.runner cimport Runners
 from denoagents._native.window cimport Windows
 
-from denoagents.errors import ActorStoppedError, DenoagentsError, Overloaded
+from denoagents.errors import ActorStoppedError, DenoagentsError, Overloaded, StoreError
 
 cdef int ATTEMPTS = 3                    # turns of a reliable tell that may fail
 
@@ -123,8 +123,8 @@ cdef class Outcomes(Runners):
         """Whether a reliable tell whose turn failed is run again."""
         if envelope.flags & WANTS_REPLY or self.stopped or turn.cell.state >= STOPPING:
             return False
-        if turn.cancelled:
-            return True
+        if turn.cancelled or (isinstance(error, StoreError) and turn.cell.held):
+            return True                  # the second: a durable turn that was not kept
         if isinstance(error, DenoagentsError):
             return False
         envelope.attempts += 1

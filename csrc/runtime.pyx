@@ -140,6 +140,15 @@ cdef class Runtime(Outcomes):
             self.scheduled = True
             self.loop.call_soon(self.run)
 
+    def wake(self, Cell cell not None) -> bool:
+        """Make the instance of an actor that has none, although no message waits; false if it cannot be now."""
+        if cell.state != NEW or cell.turn is not None:
+            return cell.state < STOPPING
+        if cell.held or not self.leased() or self.running:
+            return False
+        self.serve(cell)
+        return True
+
     def unhold(self, Cell cell not None) -> None:
         """Let a held cell start turns again."""
         cell.held = False

@@ -7,6 +7,10 @@ if TYPE_CHECKING:
     from denoagents.actor.declaration import idempotent as idempotent
     from denoagents.actor.declaration import reliable as reliable
     from denoagents.actor.declaration import uninterruptible as uninterruptible
+    from denoagents.actor.durable import durable as durable
+    from denoagents.actor.effect import RUN_AGAIN as RUN_AGAIN
+    from denoagents.actor.effect import effect as effect
+    from denoagents.actor.effect import effect_token as effect_token
     from denoagents.actor.reference import options as options
     from denoagents.actor.reference import tell as tell
     from denoagents.actor.supervision import Supervision as Supervision
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
     from denoagents.errors import RejectedError as RejectedError
     from denoagents.errors import RemoteError as RemoteError
     from denoagents.errors import RequestTimeoutError as RequestTimeoutError
+    from denoagents.errors import StoreError as StoreError
     from denoagents.errors import UsageError as UsageError
     from denoagents.node.node import Node as Node
     from denoagents.node.settings import NodeSettings as NodeSettings
@@ -27,6 +32,10 @@ _HOMES = {
     "Node": "denoagents.node.node",
     "NodeSettings": "denoagents.node.settings",
     "Supervision": "denoagents.actor.supervision",
+    "RUN_AGAIN": "denoagents.actor.effect",
+    "durable": "denoagents.actor.durable",
+    "effect": "denoagents.actor.effect",
+    "effect_token": "denoagents.actor.effect",
     "idempotent": "denoagents.actor.declaration",
     "options": "denoagents.actor.reference",
     "reliable": "denoagents.actor.declaration",
@@ -38,6 +47,7 @@ _HOMES = {
     "RejectedError": "denoagents.errors",
     "RemoteError": "denoagents.errors",
     "RequestTimeoutError": "denoagents.errors",
+    "StoreError": "denoagents.errors",
     "UsageError": "denoagents.errors",
 }
 """Public name -> the module that defines it. A test holds it against the imports above."""

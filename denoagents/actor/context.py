@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar
 
 from denoagents._native.runtime import Cell
@@ -56,6 +57,25 @@ class Services(Protocol):
 
     def remaining_s(self) -> float | None:
         """Seconds left for the request of the running turn."""
+
+    def fence(self, cell: Cell) -> int:
+        """The fence of a durable actor."""
+
+    def remind(
+        self,
+        cell: Cell,
+        name: str,
+        method: str,
+        args: tuple[Any, ...],
+        *,
+        after_s: float | None,
+        at: datetime | None,
+        every_s: float | None,
+    ) -> None:
+        """Set a reminder with the running turn."""
+
+    def forget_reminder(self, cell: Cell, name: str) -> bool:
+        """Take back a reminder with the running turn."""
 
 
 class Context:
@@ -133,6 +153,45 @@ class Context:
             )
         first_s = every_s if after_s == 0 and every_s else after_s
         return self._services.schedule(self._cell, name, args, first_s, every_s)
+
+    # --- durable actors -----------------------------------------------------------------------
+
+    @property
+    def fence(self) -> int:
+        """A number that rises whenever the actor moves to another process; durable actors only.
+
+        Hand it to a system outside that refuses lower ones, so that a process which believes that
+        it still owns the actor changes nothing there.
+        """
+        return self._services.fence(self._cell)
+
+    def remind(
+        self,
+        name: str,
+        method: Callable[P, Awaitable[object]],
+        *args: Any,
+        after_s: float | None = None,
+        at: datetime | None = None,
+        every_s: float | None = None,
+    ) -> None:
+        """Have this durable actor sent a message that no restart loses; kept with the turn.
+
+        First after `after_s` seconds or at the time `at`, then every `every_s`. One of the same
+        name is replaced. `method` is one of the actor's own.
+        """
+        owner, label = getattr(method, "__self__", None), getattr(method, "__name__", "")
+        if owner is not self._cell.instance:
+            raise UsageError(
+                f"remind takes a method of the actor itself, as in self.context.remind("
+                f"'due', self.tick, after_s=60), not {method!r}"
+            )
+        self._services.remind(
+            self._cell, name, label, args, after_s=after_s, at=at, every_s=every_s
+        )
+
+    def forget(self, name: str) -> bool:
+        """Take back a reminder, with the turn; whether there was one."""
+        return self._services.forget_reminder(self._cell, name)
 
     def __repr__(self) -> str:
         return f"<Context {self._cell.address}>"

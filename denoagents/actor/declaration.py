@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 
 from denoagents.actor.annotation import ACTOR_MARK, Scope
 from denoagents.actor.codec import Codec, Payload, RefCodec
+from denoagents.actor.durable import DurableType, read_durable
 from denoagents.actor.message_types import describe_types
 from denoagents.actor.method import MethodType
 from denoagents.actor.state import StateType, read_fields
@@ -81,12 +82,18 @@ def _flagged(method: F, flag: str) -> F:
 class ActorType:
     """The declaration of one actor class, wired to one node's refs."""
 
-    __slots__ = ("cls", "methods", "name", "state", "state_fields")
+    __slots__ = ("cls", "durable", "methods", "name", "state", "state_fields")
 
     def __init__(
-        self, name: str, cls: type, methods: Mapping[str, MethodType], state: StateType
+        self,
+        name: str,
+        cls: type,
+        methods: Mapping[str, MethodType],
+        state: StateType,
+        durable: DurableType | None = None,
     ) -> None:
         self.name, self.cls, self.methods, self.state = name, cls, dict(methods), state
+        self.durable = durable
         self.state_fields = tuple(state.fields)
 
     def __repr__(self) -> str:
@@ -114,7 +121,7 @@ class ActorType:
         """The same declaration for a node that makes refs."""
         codec = Codec(refs)
         methods = {name: method.with_codec(codec) for name, method in self.methods.items()}
-        return ActorType(self.name, self.cls, methods, self.state.with_codec(codec))
+        return ActorType(self.name, self.cls, methods, self.state.with_codec(codec), self.durable)
 
     def fill_defaults(self, instance: object) -> None:
         """Give a new instance its own copies of mutable defaults."""
@@ -138,6 +145,7 @@ class ActorType:
             "types": describe_types(
                 (*self.state.kinds(), *(k for one in self.methods.values() for k in one.kinds()))
             ),
+            "durable": None if self.durable is None else self.durable.mode,
         }
 
 
@@ -159,7 +167,7 @@ def declare(cls: type) -> ActorType:
     scope.keep_only(
         " ".join((state.pending_text(), *(method.pending_text() for method in methods.values())))
     )
-    declared = ActorType(name, cls, methods, state)
+    declared = ActorType(name, cls, methods, state, read_durable(name, cls, methods))
     if getattr(cls, "__denoagents_reliable__", False):  # a base class is marked
         make_reliable(declared)
     return declared

@@ -14,6 +14,7 @@ from denoagents._native.router import Router
 from denoagents._native.runtime import Cell, CellState, Runtime, current_turn
 from denoagents.actor.actor import Actor
 from denoagents.actor.dead_letter import DeadLetter, DeadLetters
+from denoagents.actor.durable_life import Life
 from denoagents.actor.failure import as_local_error, text_of
 from denoagents.actor.family import Family, Timer
 from denoagents.actor.lives import wake
@@ -21,9 +22,11 @@ from denoagents.actor.method import MethodType
 from denoagents.actor.passivation import Passivation
 from denoagents.actor.recovery import Recovery
 from denoagents.actor.reference import Refs
+from denoagents.actor.reminders import MAX_REMINDERS, make_reminder
 from denoagents.actor.settings import ActorSettings, Strategy
 from denoagents.actor.stream import pump
 from denoagents.address import Address
+from denoagents.durability import Reminder
 from denoagents.errors import ActorStoppedError, DenoagentsError, UsageError
 
 A = TypeVar("A", bound=Actor)
@@ -150,6 +153,11 @@ class Guardian(Recovery):
                 f"{parent.address} has a child {name!r} already; "
                 "stop it first, or choose another name"
             )
+        if self.refs.type_of(cls).durable is not None:
+            raise UsageError(
+                f"{cls.__name__} is durable: such actors are named by type and key, so that they "
+                "can be found again; use self.context.actor(...)"
+            )
         address = Address.parse(parent.address).child(name).text
         self.refs.host(cls)
         cell = Cell(self.runtime, address, self.refs.type_of(cls), parent.slot)
@@ -201,6 +209,43 @@ class Guardian(Recovery):
         if cell is None:
             raise UsageError(f"{text} is no living child of {parent.address}")
         await self.stop(cell)
+
+    # --- durable actors -----------------------------------------------------------------------
+
+    def fence(self, cell: Cell) -> int:
+        """The fence of a durable actor."""
+        return self._life(cell, "a fence").fence
+
+    def remind(
+        self, cell: Cell, name: str, method: str, args: tuple[Any, ...], **when: Any
+    ) -> None:
+        """Set a reminder with the running turn."""
+        drafted = self._reminders(cell)
+        now_ms = self.durables.reminders.wall_ms()
+        drafted[name] = make_reminder(cell, now_ms, name, method, args, **when)
+        if len(drafted) > MAX_REMINDERS:
+            del drafted[name]
+            raise UsageError(f"{cell.address} has {MAX_REMINDERS} reminders, the most there can be")
+
+    def forget_reminder(self, cell: Cell, name: str) -> bool:
+        """Take back a reminder with the running turn."""
+        return self._reminders(cell).pop(name, None) is not None
+
+    def _reminders(self, cell: Cell) -> dict[str, Reminder]:
+        """What the running turn will have of reminders."""
+        life = self._life(cell, "reminders")
+        draft = life.draft
+        if draft is None:
+            raise UsageError(f"reminders of {cell.address} change inside its turns only")
+        if draft.reminders is None:
+            draft.reminders = {**life.reminders}
+        return draft.reminders
+
+    def _life(self, cell: Cell, what: str) -> Life:
+        life = self.durables.lives.get(cell.address)
+        if life is None:
+            raise UsageError(f"{cell.address} is not durable and has not {what}; see @durable")
+        return life
 
     # --- for contexts and the node --------------------------------------------------------------
 

@@ -17,16 +17,18 @@ from typing import Any
 
 import structlog
 
+from denoagents._native.envelope import WANTS_REPLY
 from denoagents._native.router import Router
 from denoagents._native.runtime import Cell, CellState, Runtime, Turn
 from denoagents.actor.actor import Actor
 from denoagents.actor.declaration import ActorType
+from denoagents.actor.durables import Durables
 from denoagents.actor.failure import text_of
 from denoagents.actor.failure_log import FailureLog
 from denoagents.actor.family import Family
 from denoagents.actor.passivation import Passivation
 from denoagents.actor.supervision import ROOT_SUPERVISION, Directive
-from denoagents.errors import ActorStoppedError, DenoagentsError, NodeStoppedError
+from denoagents.errors import ActorStoppedError, DenoagentsError, NodeStoppedError, StoreError
 
 log = structlog.get_logger("denoagents.actor")
 
@@ -36,6 +38,7 @@ class Lives:
 
     runtime: Runtime
     router: Router
+    durables: Durables
 
     def __init__(self, passivation: Passivation) -> None:
         self.passivation, self.log = passivation, FailureLog()
@@ -70,6 +73,9 @@ class Lives:
             instance.__dict__["_denoagents_cell"] = cell
             cell.instance = instance
             instance.__init__()
+            if declared.durable is not None:
+                own = type(instance).on_start is not Actor.on_start
+                return self.durables.start(cell, instance.on_start if own else None)
             saved = self.passivation.states.get(cell.address)
             if saved is not None:
                 for name, value in declared.decode_state(saved).items():
@@ -162,10 +168,36 @@ class Lives:
             self._started(cell)
             if cell.state == CellState.STARTING:
                 cell.state = CellState.READY
+        elif isinstance(error, StoreError) and cell.type.durable is not None:
+            self._refuse_asks(cell, error)  # it is claimed again: what it was told waits
         elif cell.state == CellState.STARTING and not (cell.family and cell.family.is_giving_up):
             self._failed_to_start(cell, error)
         else:
             cell.instance = None  # it was stopped before it had started: no on_stop
+
+    def hold(self, cell: Cell, seconds: float) -> None:
+        """Take the instance from an actor when its turn is over; a new one after `seconds`."""
+        cell.held = True
+        self.runtime.loop.call_soon(self._begin_hold, cell, seconds)
+
+    def _begin_hold(self, cell: Cell, seconds: float) -> None:
+        if cell.turn is not None:
+            self.runtime.loop.call_later(0.001, self._begin_hold, cell, seconds)
+        elif cell.state < CellState.STOPPING:
+            self._reset(cell)
+            self.runtime.loop.call_later(seconds, self._resume, cell)
+
+    def _refuse_asks(self, cell: Cell, error: StoreError) -> None:
+        for envelope in self.runtime.take_out(cell):
+            if envelope.reply is None or not envelope.flags & WANTS_REPLY:
+                self.runtime.put_back(cell, envelope)
+            else:
+                self.runtime.books.refused += 1
+                envelope.reply.reject(error)
+                self.runtime.windows.forget(cell.address, envelope)
+
+    def _hook(self, cell: Cell, running: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
+        return running if cell.type.durable is None else self.durables.hook(cell, running)
 
     # --- failure ------------------------------------------------------------------------------
 
@@ -187,7 +219,8 @@ class Lives:
         if on_failure is not Actor.on_failure and cell.turn is None:
             self.family_of(cell).failure = directive, error
             cell.held = True
-            self.runtime.run_hook(cell, cell.instance.on_failure(error), "on_failure")
+            hook = self._hook(cell, cell.instance.on_failure(error))
+            self.runtime.run_hook(cell, hook, "on_failure")
         else:
             self._apply(cell, directive, error)
 
@@ -303,13 +336,14 @@ class Lives:
         if cell.state != CellState.STOPPING or cell.turn is not None:
             return
         if self._has_farewell(cell):
-            self.runtime.run_hook(cell, cell.instance.on_stop(), "on_stop")
+            self.runtime.run_hook(cell, self._hook(cell, cell.instance.on_stop()), "on_stop")
         else:
             self._gone(cell)
 
     def _gone(self, cell: Cell) -> None:
         cell.instance = None
         self.runtime.remove(cell)
+        self.durables.ended(cell.address)
         self.leaving.discard(cell)
         wake(self._stopping.pop(cell, ()))
         self.has_space(cell)

@@ -46,6 +46,8 @@ class Passivation:
 
     def capture(self, cell: Cell) -> bytes:
         """The declared state of an actor as bytes; empty when it has none."""
+        if cell.type.durable is not None:
+            return b""  # the store has it
         if cell.instance is None:
             return self.states.get(cell.address, b"")
         return cell.type.encode_state(cell.instance) if cell.type.state_fields else b""
@@ -90,10 +92,15 @@ class Passivation:
             return False
         if family is not None and (family.children or family.timers or family.parent is not None):
             return False
-        if self.state_bytes >= self._settings.passivated_bytes:
+        durables = self._runtime.guardian.durables
+        if cell.type.durable is None and self.state_bytes >= self._settings.passivated_bytes:
+            return False
+        if durables.is_sending(cell.address):
             return False
         if type(cell.instance).on_passivate is not Actor.on_passivate:
-            self._runtime.run_hook(cell, cell.instance.on_passivate(), "on_passivate")
+            hook = cell.instance.on_passivate()
+            hook = hook if cell.type.durable is None else durables.hook(cell, hook)
+            self._runtime.run_hook(cell, hook, "on_passivate")
         else:
             self.store_away(cell)
         return True
@@ -113,3 +120,4 @@ class Passivation:
         self.count += 1
         cell.instance = None
         self._runtime.remove(cell)
+        self._runtime.guardian.durables.ended(cell.address)

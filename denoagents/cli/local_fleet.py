@@ -40,6 +40,8 @@ class FleetPlan:
     is_reloading: bool = False
     broker: str = "tcp://127.0.0.1:7400"
     store: Path | None = None
+    state: Path = Path(".denoagents/state.db")
+    """Where the workers keep durable actors."""
     group: str = ""
     loop: str = "uvloop"
     flags: tuple[str, ...] = ()
@@ -51,6 +53,7 @@ class FleetPlan:
         """The command line of one worker."""
         words = ["worker", self.app, "--broker", broker, "--name", name, "--loop", self.loop]
         words += ["--group", self.group or group_name(self.app), *self.flags]
+        words += ["--store", str(self.state.expanduser().absolute())]
         return [*words, "--set", "actor.check_local_calls=on"] if self.is_reloading else words
 
     def broker_arguments(self, bind: str, store: Path) -> list[str]:

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -76,8 +75,6 @@ async def operator_node(invocation: Invocation) -> AsyncIterator[Node]:
     address = invocation.broker
     await _check_listens(address)
     settings = to_node_settings(invocation.config)
-    security = replace(settings.security, roles=("operator", "client"))
-    settings = replace(settings, security=security)
     node = Node(broker=address, name=f"{OPERATOR}{os.getpid()}", settings=settings)
     try:
         async with asyncio.timeout(ANSWER_S):

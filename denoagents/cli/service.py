@@ -17,14 +17,12 @@ from denoagents.cli.failure import ExitCode
 from denoagents.cli.parent_pipe import teller
 from denoagents.cli.stop_signal import StoppedError, StopSignal
 from denoagents.config.load import Config
-from denoagents.config.plan import (
-    to_cluster_settings,
-    to_link_settings,
-    to_security_settings,
-)
+from denoagents.config.plan import to_cluster_settings, to_link_settings
 from denoagents.node.node import Node
 from denoagents.node.settings import NodeSettings
 from denoagents.store.lease_store import FileLeaseStore
+from denoagents.store.settings import StoreSettings
+from denoagents.store.state_store import SqliteStateStore
 
 if TYPE_CHECKING:
     from denoagents.actor.actor import Actor
@@ -43,6 +41,9 @@ class WorkerPlan:
     bind: str
     settings: NodeSettings
     report: int | None = None
+    store: Path | None = None
+    """File of the durable actors; None if the app has none."""
+    store_settings: StoreSettings | None = None
 
 
 def raise_descriptor_limit() -> None:
@@ -65,6 +66,7 @@ async def serve_worker(plan: WorkerPlan) -> int | None:
         group=plan.group,
         bind=plan.bind,
         settings=plan.settings,
+        store=None if plan.store is None else SqliteStateStore(plan.store, plan.store_settings),
     )
     try:
         return await _serve(plan, node, stop)
@@ -81,7 +83,8 @@ async def _serve(plan: WorkerPlan, node: Node, stop: StopSignal) -> int | None:
         raise StoppedError
     names = [one.__name__ for one in plan.types]
     teller(plan.report)("joined", name=node.name, incarnation=node.incarnation, types=names)
-    log.info("joined", node=node.name, group=plan.group, types=names, broker=plan.broker)
+    kept = {} if plan.store is None else {"store": str(plan.store)}
+    log.info("joined", node=node.name, group=plan.group, types=names, broker=plan.broker, **kept)
     reason = await stop.or_first(node.wait_ended())
     if reason is not None and reason.startswith("evicted"):
         log.warning("begins anew", node=node.name, reason=reason)
@@ -111,7 +114,6 @@ async def serve_broker(plan: BrokerPlan) -> int:
         settings=to_cluster_settings(plan.config),
         link_settings=to_link_settings(plan.config),
         store=FileLeaseStore(plan.store) if plan.store is not None else None,
-        security=to_security_settings(plan.config),
     )
     try:
         await broker.start()

@@ -60,6 +60,7 @@ def command(  # noqa: PLR0913 - one a flag
         is_reloading=is_reloading,
         broker=invocation.broker if broker_port is None else f"tcp://127.0.0.1:{broker_port}",
         store=store or invocation.store,
+        state=Path(str(invocation.config["store.path"])),
         group=group,
         loop=loop,
         flags=invocation.flags,

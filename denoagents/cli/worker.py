@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     help="Where other nodes reach it; port 0 takes a free one.",
 )
 @click.option(
-    "--advertise",
-    default="",
-    metavar="ADDRESS",
-    help="Where others find it, behind 0.0.0.0 or NAT.",
+    "--store",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File that keeps durable actors; one for all workers of a host.  "
+    "[default: key store.path]",
 )
 @click.option("--check", is_flag=True, help="Load the app, show its actors, and end.")
 @broker_option
@@ -46,7 +46,7 @@ def command(  # noqa: PLR0913 - one a flag
     name: str | None,
     group: str | None,
     bind: str,
-    advertise: str,
+    store: Path | None,
     loop: str,
     child: ChildFlags,
 ) -> int:
@@ -64,20 +64,38 @@ def command(  # noqa: PLR0913 - one a flag
     if check:
         return _show(application, invocation)
     from denoagents.cli.service import WorkerPlan, replace_process, serve_worker
-    from denoagents.config.plan import to_node_settings
+    from denoagents.config.plan import to_node_settings, to_store_settings
 
-    settings = to_node_settings(invocation.config, is_worker=True)
     plan = WorkerPlan(
         broker=invocation.broker,
         types=application.types,
         name=name,
         group=group or application.name,
         bind=bind,
-        settings=replace(settings, advertise=advertise or settings.advertise),
+        settings=to_node_settings(invocation.config, is_worker=True),
         report=child.report,
+        store=_store_of(application, store or Path(str(invocation.config["store.path"]))),
+        store_settings=to_store_settings(invocation.config),
     )
     code = run(serve_worker(plan), loop)
     return code if code is not None else replace_process()
+
+
+def _store_of(application: Application, path: Path) -> Path | None:
+    """Where durable actors are kept, if the app has any."""
+    if all(one.__denoagents_type__.durable is None for one in application.types):
+        return None
+    from denoagents.errors import ConfigurationError
+
+    path = path.expanduser().absolute()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the folder of the store {path} cannot be made: {error.strerror}; "
+            "choose another file with --store PATH"
+        ) from None
+    return path
 
 
 def _show(application: Application, invocation: Invocation) -> int:

@@ -131,6 +131,22 @@ def _check_name(roll: Roll, applications: Applications, join: Join, now_ns: int)
     )
 
 
+def _check_store(roll: Roll, join: Join) -> Refused | None:
+    """All workers of a group keep its durable actors in one place."""
+    durable = sorted(name for name, one in join.types.items() if one.get("durable"))
+    other = next((one for one in roll.workers(join.group) if one.store != join.store), None)
+    if not durable or other is None:
+        return None
+    return Refused(
+        re=join.id,
+        reason=f"the group {join.group!r} has durable actors ({durable[0]}), and this worker's "
+        f"store is another one than that of {other.name!r}: {join.store or 'none'}, not "
+        f"{other.store or 'none'}. A file serves the workers of one host: start this one on "
+        f"{other.host or 'the same host'} with the same --store PATH, or give all of them a store "
+        "that hosts can share",
+    )
+
+
 def _check_group(roll: Roll, join: Join) -> Refused | None:
     if join.role != "worker":
         return None
@@ -147,7 +163,7 @@ def _check_group(roll: Roll, join: Join) -> Refused | None:
         return None
     found = group_known.misfit(join.types, is_known=join.version > 0)
     if not found:
-        return None
+        return _check_store(roll, join)
     return Refused(
         re=join.id,
         reason=f"the worker does not fit into the group {join.group!r}: {found}. All workers of a "

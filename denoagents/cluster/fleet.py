@@ -277,6 +277,7 @@ class Fleet:
         member.acknowledged = max(member.acknowledged, min(join.version, self.version))
         if join.version > self.version and self._versions.believes(join.version):
             self._versions.surpass(join.version)
+        self._versions.stay_above(join.fence)
         if member.role == "worker":
             group = self.groups.open(join, self.workers(member.group))
             mine = [entry for entry in join.lingering if entry.group == member.group]

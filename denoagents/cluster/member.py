@@ -36,6 +36,7 @@ class StoredMember(msgspec.Struct, frozen=True, omit_defaults=True):
     pid: int = 0
     state: MemberState = "member"
     is_leaving: bool = False
+    store: str = ""
 
 
 class StoredFleet(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -69,6 +70,8 @@ class Member:
     is_healthy: bool = True
     wanted_weight: int = 1
     joined_ns: int = 0
+    store: str = ""
+    """The place where its durable actors are kept; "" for none."""
 
     @classmethod
     def from_join(cls, join: Join, detector: Detector, now_ns: int) -> Member:
@@ -83,6 +86,7 @@ class Member:
             wanted_weight=join.weight,
             host=join.host,
             pid=join.pid,
+            store=join.store,
             detector=detector,
             joined_ns=now_ns,
         )
@@ -106,6 +110,7 @@ class Member:
             pid=self.pid,
             state=self.state,
             is_leaving=self.is_leaving,
+            store=self.store,
         )
 
     def record(self) -> MemberRecord:

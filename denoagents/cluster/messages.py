@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from denoagents.errors import ProtocolError
-from denoagents.security.allow_list import MAX_ENTRIES, Entry
 
 Incarnation = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 MAX_VERSION = 2**32 - 1
@@ -110,6 +109,10 @@ class Join(Message, frozen=True, tag="join"):
     """Actors in held slots that still live elsewhere."""
     over: list[Incarnation] = []
     """Incarnations it knows to be over."""
+    store: Text = ""
+    """Names the place where its durable actors are kept; "" if it has none."""
+    fence: Version = 0
+    """The highest fence in there: versions are to be above it."""
 
 
 class Ack(Message, frozen=True, tag="ack"):
@@ -210,12 +213,6 @@ class Settled(Message, frozen=True, tag="settled"):
     version: Version
 
 
-class Keys(Message, frozen=True, tag="keys"):
-    """The keys that the fleet lets in; every node checks them."""
-
-    entries: Annotated[list[Entry], msgspec.Meta(max_length=MAX_ENTRIES)]
-
-
 class Probe(Message, frozen=True, tag="probe"):
     """Deep health probe: answer with `{"ok": bool, ...}`."""
 
@@ -294,7 +291,6 @@ ControlMessage = (
     | Refused
     | Published
     | Settled
-    | Keys
     | Probe
     | Report
     | Drain

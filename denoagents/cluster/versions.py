@@ -74,6 +74,11 @@ class Versions:
         known = self.record.version
         return version <= MAX_VERSION - MAX_LEAP and (not known or version - known <= MAX_LEAP)
 
+    def stay_above(self, fence: int) -> None:
+        """Fences are versions: no version is one that a store has seen under another owner."""
+        if fence >= max(1, self.record.version):
+            self.surpass(fence)
+
     def surpass(self, version: int) -> None:
         """A member knows a later version than this broker: go beyond it, soon."""
         self._next = min(max(self._next, version + 1), MAX_VERSION)

@@ -70,8 +70,6 @@ ACTOR: Final = (
 NODE: Final = (
     Key("node.join_timeout", "duration", "10s", "",
         "a node that the broker has not admitted by then gives up", ON, least=1_000_000),
-    Key("node.advertise", "text", "", "",
-        "where others find a worker that listens behind 0.0.0.0 or a NAT", ON),
     Key("node.drain_timeout", "duration", "30s", "6.4",
         "a worker that ends waits this long for its turns and its hand-over", ON),
 )
@@ -98,19 +96,12 @@ BROKER: Final = (
 )
 
 STORE: Final = (
-    Key("store.path", "text", "", "",
-        "file that keeps the durable actors of a host, shared by its workers; empty: none", ON),
+    Key("store.path", "text", ".denoagents/state.db", "",
+        "file that keeps the durable actors of a host, shared by its workers", ON),
     Key("store.low_mark", "bytes", "64MiB", "",
         "with less room on its disk, the store keeps nothing new", ON),
     Key("store.busy_timeout", "duration", "5s", "",
         "a write that other processes hold up for longer is refused", ON, least=1_000_000),
 )
 
-SECURITY: Final = (
-    Key("security.keys", "text", "", "",
-        "the keys folder; empty: ./.denoagents/keys if it is there; off: no keys", ON),
-    Key("security.key", "text", "", "",
-        "the key of this process; empty: by its node's name, or its role", ON),
-)
-
-KEYS: Final = (*STORE, *CLUSTER, *LINK, *ACTOR, *NODE, *LOGS, *BROKER, *SECURITY)
+KEYS: Final = (*STORE, *CLUSTER, *LINK, *ACTOR, *NODE, *LOGS, *BROKER)

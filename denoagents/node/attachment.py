@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
 
-import structlog
-
 from denoagents._native import placement as native_placement
 from denoagents._native.clock import Clock
 from denoagents._native.peer import Peer
@@ -17,8 +15,7 @@ from denoagents._native.runtime import Cell
 from denoagents.actor.guardian import Guardian
 from denoagents.cluster import messages
 from denoagents.cluster.view import View
-from denoagents.errors import LinkLost, NotAllowedError, UnknownActorTypeError, nearest
-from denoagents.link.advertising import advertised, check_advertised
+from denoagents.errors import LinkLost, UnknownActorTypeError, nearest
 from denoagents.link.connection import ZeroMQTransport
 from denoagents.link.handshake import Identity
 from denoagents.link.mesh import Mesh
@@ -30,11 +27,6 @@ from denoagents.node.peers import MeshAdapter, Peers
 from denoagents.node.placement import Placement
 from denoagents.node.settings import NodeSettings
 from denoagents.node.statistics import link_statistics
-from denoagents.security.allow_list import AllowList, Entry
-from denoagents.security.keyring import Keyring
-from denoagents.security.roles import check_serves
-
-log = structlog.get_logger("denoagents.node")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +41,10 @@ class Role:
     group: str
     weight: int
     signatures: dict[str, dict[str, Any]]
-    keyring: Keyring | None = None
+    store: str = ""
+    """The identity of the store of its durable actors."""
+    fence: int = 0
+    """The highest fence in there."""
 
     @property
     def is_worker(self) -> bool:
@@ -102,14 +97,11 @@ class Attachment:
         self.mesh = self.peers.mesh = Mesh(
             identity=Identity(role.name, role.role, role.incarnation, settings.cluster_name),
             events=MeshAdapter(self.peers),
-            transport=transport or ZeroMQTransport(settings.link, credentials=role.keyring),
+            transport=transport or ZeroMQTransport(settings.link),
             clock=clock,
             settings=settings.link,
             chance=Random(role.incarnation),
-            credentials=role.keyring,
         )
-        if role.keyring is not None:
-            role.keyring.name_of = self._name_of
         group = role.group if role.is_worker else None
         self.placement = Placement(
             View(incarnation=role.incarnation, group=group, assign=native_placement.assign),
@@ -136,11 +128,7 @@ class Attachment:
 
     async def join(self) -> None:
         """Listen (workers), dial the broker, wait for admission."""
-        if self.role.is_worker:
-            check_advertised(self.role.bind, self._settings.advertise)
-        real = await self.mesh.start(self.role.bind if self.role.is_worker else None)
-        if real is not None:
-            self.endpoint = self.mesh.endpoint = advertised(real, self._settings.advertise)
+        self.endpoint = await self.mesh.start(self.role.bind if self.role.is_worker else None)
         self._router.admission = self.edge
         self._broker = self.peers.connect(self.role.broker, "broker")
         await self.membership.admitted(self._settings.join_timeout_s, self.role.broker)
@@ -212,6 +200,8 @@ class Attachment:
             holding=view.holding(),
             lingering=view.lingering(),
             over=sorted(view.over),
+            store=role.store,
+            fence=role.fence,
         )
 
     def joined(self, message: messages.Joined) -> None:
@@ -237,21 +227,6 @@ class Attachment:
         """The fleet goes on without this incarnation (for Membership)."""
         self._host.evicted(reason)
 
-    def keys_changed(self, entries: list[Entry]) -> None:
-        """The fleet lets in these keys (for Membership)."""
-        if self.role.keyring is not None:
-            self.role.keyring.allowed = AllowList(entries)
-            self.mesh.check_keys()
-
-    def members_known(self, members: list[messages.MemberRecord]) -> None:
-        """Whose key must answer at each worker's endpoint (for Membership)."""
-        if self.role.keyring is not None:
-            self.role.keyring.know_servers([(one.name, one.endpoint) for one in members])
-
-    def _name_of(self, incarnation: int) -> str:
-        member = self.view.member(incarnation)
-        return "" if member is None else member.name
-
     def peer_up(self, peer: Peer, is_new: bool) -> None:
         """A link stands (for Peers)."""
         del is_new
@@ -275,13 +250,6 @@ class Attachment:
 
     def control(self, peer: Peer, payload: bytes) -> None:
         """A control message came."""
-        keyring, link = self.role.keyring, peer.link
-        if keyring is not None and peer is not self._broker and link is not None and link.user:
-            try:
-                check_serves(keyring.entry(link.user), "hand over actors")
-            except NotAllowedError as error:
-                log.warning("control message is not allowed", peer=peer.node_name, error=str(error))
-                return
         self.membership.control(peer, payload)
 
     def has_space(self, cell: Cell) -> None:

@@ -97,7 +97,9 @@ class Handover:
         return [] if cell is None else _with_descendants(cell)
 
     def is_busy(self, root: str) -> bool:
-        """Whether a turn of the actor or of one of its children runs."""
+        """Whether a turn of the actor or of one of its children runs, or a commit is under way."""
+        if not self._guardian.durables.can_leave(root):
+            return True
         return any(cell.turn is not None for cell in self.family_of(root))
 
     def pack(self, root: str, group: str, version: int, to: Peer, *, is_whole: bool = True) -> Ship:
@@ -105,6 +107,7 @@ class Handover:
 
         Not whole: the actor itself is elsewhere, and only what waited for it here goes.
         """
+        self._guardian.durables.forget(root)
         cells = self.family_of(root)
         slot = self._router.slot_at(root)
         packed = self._pack_state(root)

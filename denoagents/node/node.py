@@ -12,6 +12,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import structlog
@@ -24,6 +25,7 @@ from denoagents.actor.actor import Actor
 from denoagents.actor.settings import Strategy
 from denoagents.address import Address
 from denoagents.cluster import messages
+from denoagents.durability import StateStore
 from denoagents.errors import (
     EvictedError,
     NodeStoppedError,
@@ -32,6 +34,7 @@ from denoagents.errors import (
 from denoagents.link.transport import Transport
 from denoagents.node.assembly import assemble
 from denoagents.node.attachment import Attachment, Role
+from denoagents.node.durable import DurableNode, make_store
 from denoagents.node.health import HealthProbe, probe
 from denoagents.node.heartbeat import Heartbeat, SimulatedPulseLike, native_pulse
 from denoagents.node.pools import Pools
@@ -39,7 +42,6 @@ from denoagents.node.rejoining import rejoin
 from denoagents.node.settings import NodeSettings
 from denoagents.node.statistics import guardian_statistics, node_statistics
 from denoagents.node.untyped import UntypedCalls
-from denoagents.security.folder import open_keyring
 
 A = TypeVar("A", bound=Actor)
 log = structlog.get_logger("denoagents.node")
@@ -62,8 +64,12 @@ class Node(UntypedCalls):
         transport: Transport | None = None,
         pulse: SimulatedPulseLike | None = None,
         incarnation: int = 0,
+        store: StateStore | str | Path | None = None,
     ) -> None:
-        """`broker` is an address (`tcp://127.0.0.1:7400`); `serve` makes the node a worker."""
+        """`broker` is an address (`tcp://127.0.0.1:7400`); `serve` makes the node a worker.
+
+        `store` is where durable actors are kept: a file that the workers of a host share.
+        """
         if serve and broker is None:
             raise UsageError(
                 "serve needs a broker; an embedded node hosts every actor type by itself"
@@ -71,11 +77,10 @@ class Node(UntypedCalls):
         self.settings = settings or NodeSettings()
         self.role = "embedded" if broker is None else "worker" if serve else "client"
         self.incarnation = incarnation or secrets.randbits(62) + 1
-        self._keyring = open_keyring(self.settings.security, self.role, name or "")
-        first = self.role if self._keyring is None else self._keyring.key.name
-        self.name = name or f"{first}-{os.getpid()}-{self.incarnation % 0xFFFF:04x}"
+        self.name = name or f"{self.role}-{os.getpid()}-{self.incarnation % 0xFFFF:04x}"
         self._broker, self._bind, self._group, self._weight = broker, bind, group, weight
         self._serve, self._clock, self._transport = tuple(serve), clock or Clock(), transport
+        self._store = make_store(store)
         self._state = "new"
         self._fleet: Attachment | None = None
         self._heartbeat = self._make_heartbeat(pulse)
@@ -90,7 +95,6 @@ class Node(UntypedCalls):
             on_evicted=self.evicted,
             on_unknown=self._unknown_to_broker,
             on_answered=lambda: None if self._fleet is None else self._fleet.membership.hurry(),
-            keyring=self._keyring,
         )
 
     # --- life ---------------------------------------------------------------------------------
@@ -118,7 +122,9 @@ class Node(UntypedCalls):
         self._ended: asyncio.Future[str] = self._loop.create_future()
         self._build()
         try:
-            if self._fleet is not None:
+            await self.durable.open(is_alone=self._broker is None)
+            if self._broker is not None:
+                self._fleet = self._attach(self._broker)
                 await self._fleet.join()
         except BaseException:
             await self.close(drain=False)
@@ -132,15 +138,15 @@ class Node(UntypedCalls):
         parts = assemble(self, self.settings, self._loop, self._clock, watch, self.incarnation)
         self.runtime, self.router, self._directory = parts.runtime, parts.router, parts.directory
         self._guardian, self._refs = parts.guardian, parts.refs
+        self.durable = DurableNode(self._store, parts.guardian, self.router, self._clock)
         self._pools = Pools(self._refs, self._pool_weights)
         for cls in (*self._serve, HealthProbe):
+            self.durable.check(self._refs.type_of(cls))
             self._refs.host(cls)
         if self._broker is None:
             self._embedded = SlotTable("embedded", self.router.here, True)
             self.router.pinned[self.name] = self.router.here
             self._heartbeat.start(self.runtime, None, needs_lease=False)
-        else:
-            self._fleet = self._attach(self._broker)
 
     def _attach(self, broker: str) -> Attachment:
         types = [self._refs.type_of(cls) for cls in self._serve]
@@ -153,7 +159,8 @@ class Node(UntypedCalls):
             group=self._group,
             weight=self._weight,
             signatures={declared.name: declared.signature() for declared in types},
-            keyring=self._keyring,
+            store=self.durable.store.identity if self.durable.is_given else "",
+            fence=self.durable.highest,
         )
         edge = None if self._fleet is None else self._fleet.edge
         fleet = Attachment(
@@ -166,6 +173,8 @@ class Node(UntypedCalls):
             self._transport,
             edge,
         )
+        self.durable.fence_at = fleet.placement.fence_of
+        fleet.placement.on_activated = self.durable.activated
         self._directory.connect(
             fleet.peers.dial, fleet.control, fleet.unknown_type, fleet.quarantine, self.name
         )
@@ -194,6 +203,7 @@ class Node(UntypedCalls):
         await self._directory.quarantined.close()
         if self._fleet is not None:
             await self._fleet.close(1.0 if drain else 0.2, says_goodbye=was != "evicted")
+        await self.durable.close()
         self._heartbeat.stop()
         self._state = "closed"
         if not self._ended.done():
@@ -246,6 +256,11 @@ class Node(UntypedCalls):
     ) -> A:
         """A ref to a pool of interchangeable actors, `size` on each worker that hosts the type."""
         self._know(cls)
+        if self._refs.type_of(cls).durable is not None:
+            raise UsageError(
+                f"{cls.__name__} is durable: its actors are named by type and key, so that they "
+                "can be found again, and cannot be a pool's members"
+            )
         made: Any = self._pools.ref(cls, name, strategy, size)
         return made  # type: ignore[no-any-return]
 
@@ -283,6 +298,7 @@ class Node(UntypedCalls):
             **guardian_statistics(self._guardian),
             "pools": self._pools.statistics(),
             "forwarded": self._directory.forwarded,
+            "durable": self.durable.statistics(),
             "quarantine": self._directory.quarantined.statistics(),
             **fleet,
         }
@@ -298,8 +314,11 @@ class Node(UntypedCalls):
         if self._fleet is None:
             declared = self._refs.type_of(cls)
             if declared.name not in self.router.tables:
+                self.durable.check(declared)
                 self._refs.host(cls)
                 self.router.tables[declared.name] = self._embedded
+                if declared.durable is not None:
+                    self.durable.activated()
 
     # --- what the rooms below call --------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from denoagents._native.peer import Peer
 from denoagents._native.router import Destination, Parking, Router, SlotTable
 from denoagents._native.runtime import Cell
 from denoagents.actor.guardian import Guardian
+from denoagents.address import SLOTS
 from denoagents.cluster import instructions as do
 from denoagents.cluster.instructions import Instruction
 from denoagents.cluster.messages import Ack, Message, Released, Ship, VersionRecord, encode
@@ -24,6 +25,8 @@ from denoagents.node.handover import Handover, root_of
 from denoagents.node.peers import Peers
 
 log = structlog.get_logger("denoagents.node")
+
+NO_FENCES = (0,) * SLOTS
 
 STAYING_S = 0.02
 """How often an actor that stays for its running turns is looked at."""
@@ -63,6 +66,8 @@ class Placement:
         self._groups: dict[str, SlotTable] = {}
         self._holds: list[Parking] = []
         self._staying: dict[str, None] = {}
+        self._fences: dict[str, list[int]] = {}
+        self.on_activated: Callable[[], None] = lambda: None
 
     def table(self, group: str) -> SlotTable:
         """The slots of a group; all wait until a version says more."""
@@ -72,6 +77,11 @@ class Placement:
             self._holds.append(hold)
             table = self._groups[group] = SlotTable(group, hold, False)
         return table
+
+    def fence_of(self, cell: Cell) -> int:
+        """The version under which the slot of `cell` became active here."""
+        group = self.view.group_of(cell.type.name) or ""
+        return self._fences.get(group, NO_FENCES)[cell.slot]
 
     # --- events -------------------------------------------------------------------------------
 
@@ -194,6 +204,7 @@ class Placement:
                         root, ship.group, self.view.version, peer, is_whole=is_whole
                     )
                     self._send(ship.to, packed)
+        self._guardian.durables.forget_sleeping(set(ship.slots), self._router.slot_at)
         self.table(ship.group).set_leaving(ship.slots, False)
         if running and len(self._staying) == len(running):
             self._watch_staying()
@@ -225,6 +236,9 @@ class Placement:
         table = self.table(activate.group)
         table.set_active(activate.slots, True)
         table.set_leaving(activate.slots, False)
+        fences = self._fences.setdefault(activate.group, list(NO_FENCES))
+        for slot in activate.slots:
+            fences[slot] = self.view.version
         excepted = set(activate.excepted)
         router, slots = self._router, set(activate.slots)
         router.lingering.difference_update(
@@ -236,6 +250,7 @@ class Placement:
         self._unhold(
             cell for cell in self._cells_in(slots) if root_of(cell.address) not in excepted
         )
+        self.on_activated()
 
     def _unhold(self, cells: Iterable[Cell]) -> None:
         running = list(cells)

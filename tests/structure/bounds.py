@@ -85,6 +85,24 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
     "denoagents/actor/declaration.py": {
         "methods": ("the methods of a class", "nobody: fixed"),
     },
+    "denoagents/actor/durable_life.py": {
+        "failures": ("MAX_REMINDERS (1000) of the actor", "Reminders.failed and .handled"),
+        "fired": ("MAX_REMINDERS (1000) of the actor", "Durables, when its turn ends"),
+        "floors": ("the senders that the store remembers", "the store's retention"),
+        "handled": ("MAX_STREAMS (1000) senders, each by its floor", "Life.committed"),
+        "settled": ("what was sent and is handled; written within SETTLE_S", "Life.take_settled"),
+        "told": ("the tells of one turn", "the turn's end"),
+        "writing": ("commits under way: one a turn", "Durables, as each is done"),
+    },
+    "denoagents/actor/durables.py": {
+        "_again_s": ("the actors whose store fails", "Durables.start"),
+        "_unsettled": ("the actors that live here", "Durables.settle, within SETTLE_S"),
+        "lives": ("the actors that live here, or whose messages are unsettled", "Durables.forget"),
+    },
+    "denoagents/actor/reminders.py": {
+        "_due": ("the times of the reminders kept for this node's slots", "Reminders.look"),
+        "_noted": ("the times of the reminders kept for this node's slots", "Reminders.look"),
+    },
     "denoagents/actor/family.py": {
         "busy": ("the siblings that are restarted together", "the turns themselves, as they end"),
         "children": ("the children that its actor spawned and did not stop", "Guardian"),
@@ -124,13 +142,8 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
     "denoagents/actor/supervision.py": {
         "_restarts_ns": ("the supervision's intensity", "RestartWindow, as time passes"),
     },
-    "denoagents/security/keyring.py": {
-        "_members": (MEMBERS, "Keyring.know_servers, with each version"),
-        "_servers": (MEMBERS, "Keyring.know_servers, with each version"),
-    },
     # --- link -------------------------------------------------------------------------------------
     "denoagents/link/acceptance.py": {
-        "_claims": ("LinkSettings.max_sessions", "Acceptance, when a session is over"),
         "_refused": ("_MAX_REFUSED (65 536)", "the oldest goes first"),
         "_routes": ("LinkSettings.max_sessions", "Acceptance, when a session is over"),
         "_sessions": ("LinkSettings.max_sessions", "Acceptance, when a session is over"),
@@ -251,6 +264,7 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "dialed": (MEMBERS, "Peers.over"),
     },
     "denoagents/node/placement.py": {
+        "_fences": (f"{SLOTS} a group", "nobody: fixed"),
         "_groups": ("the groups of the fleet", "nobody: groups stay"),
         "_holds": ("holds that a slot still names", "Placement, with each instruction"),
         "_staying": ("actors with a turn that runs through a hand-over", "Placement.turn_ended"),

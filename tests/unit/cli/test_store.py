@@ -49,7 +49,7 @@ def test_the_configuration_names_the_store(path, capsys, monkeypatch):
 
 
 def test_without_a_name_the_remedy_is_told(capsys):
-    assert run(["store", "show"]) == 2
+    assert run(["store", "show", "--set", "store.path="]) == 2
     assert "store.path" in capsys.readouterr().err
 
 

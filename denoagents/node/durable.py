@@ -1,0 +1,147 @@
+"""A node's durable actors: their store, their fences, and waking those that have something to do.
+
+Rules:
+    The store is open before the node joins: its identity and its highest fence travel with the
+    request. Without a broker the fence is a number that rises with each start of a node.
+    An actor whose slot becomes active here is woken if it has reminders or unsent messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from denoagents._native.clock import Clock
+from denoagents._native.delivery import Stream
+from denoagents._native.router import Router
+from denoagents._native.runtime import Cell
+from denoagents.actor.declaration import ActorType
+from denoagents.actor.durables import Durables
+from denoagents.actor.guardian import Guardian
+from denoagents.actor.reminders import Reminders, wall_clock
+from denoagents.durability import JOURNAL, StateStore
+from denoagents.errors import ConfigurationError, DenoagentsError, StoreError
+from denoagents.store.memory_state_store import MemoryStateStore
+from denoagents.store.state_store import SqliteStateStore
+
+log = structlog.get_logger("denoagents.node")
+
+WAKE_AGAIN_S = 1.0
+
+
+def make_store(store: StateStore | str | Path | None) -> StateStore | None:
+    """The store that a node was given, as a path or as it is."""
+    return SqliteStateStore(store) if isinstance(store, str | Path) else store
+
+
+class DurableNode:
+    """What a node does for its durable actors."""
+
+    def __init__(
+        self, store: StateStore | None, guardian: Guardian, router: Router, clock: Clock
+    ) -> None:
+        self.is_given = store is not None
+        self.store: StateStore = MemoryStateStore() if store is None else store
+        self._guardian, self._router = guardian, router
+        self.fence, self.highest = 0, 0
+        self.fence_at: Callable[[Cell], int] = lambda _: self.fence
+        self.durables = Durables(
+            self.store, router.runtime, self, Reminders(router.runtime, wall_clock(clock))
+        )
+        guardian.durables = self.durables
+        self._waking: asyncio.Task[None] | None = None
+
+    # --- life ---------------------------------------------------------------------------------
+
+    async def open(self, *, is_alone: bool) -> None:
+        """Open the store; a node without a broker takes its fence from there."""
+        await self.store.open()
+        self.highest = await self.store.highest_fence()
+        if is_alone:
+            self.fence = await self.store.next_fence()
+
+    async def close(self) -> None:
+        """Let go of the actors and of the store."""
+        if self._waking is not None:
+            self._waking.cancel()
+            await asyncio.wait([self._waking])
+        await self.durables.close()
+        await self.store.close()
+
+    def check(self, declared: ActorType) -> None:
+        """Raise `ConfigurationError` if the type needs a store and there is none."""
+        if declared.durable is None or self.is_given or declared.durable.mode == "memory":
+            return
+        raise ConfigurationError(
+            f"{declared.name} is durable (mode {declared.durable.mode!r}) and this node has no "
+            "store; write Node(store='state.db', …), or @durable(mode='memory') for state that "
+            "ends with the process"
+        )
+
+    # --- what durable actors ask of their node ------------------------------------------------
+
+    def fence_of(self, cell: Cell) -> int:
+        """The fence of the cell's slot."""
+        return self.fence_at(cell)
+
+    def floor_of(self, stream: int) -> int:
+        """All numbers of a sender's stream below are settled there."""
+        floor: int = self._router.runtime.windows.floor(stream)
+        return floor
+
+    def open_stream(
+        self, stream: int, sent: int, floor: int, on_settled: Callable[[int, object], None]
+    ) -> Any:
+        """A stream of tells that goes on after `sent`."""
+        opened = Stream(self._router, stream, sent, on_settled)
+        opened.resume(sent, floor)
+        return opened
+
+    def wake(self, address: str) -> None:
+        """Let the actor start, if it belongs here."""
+        type_name, _, _ = address.partition("/")
+        table = self._router.tables.get(type_name)
+        if type_name not in self._router.types or table is None:
+            return
+        if not table.active[self._router.slot_at(address)]:
+            return
+        try:
+            cell = self._router.local_cell(address)
+        except DenoagentsError as error:
+            log.warning("cannot_wake", actor=address, error=str(error))
+            return
+        if not self._router.runtime.wake(cell):
+            self._router.runtime.loop.call_later(WAKE_AGAIN_S, self.wake, address)
+
+    # --- waking -------------------------------------------------------------------------------
+
+    def activated(self) -> None:
+        """Slots became active here, or a type is hosted from now on."""
+        if self._waking is None or self._waking.done():
+            self._waking = self._router.runtime.loop.create_task(self._wake_all())
+
+    async def _wake_all(self) -> None:
+        try:
+            found = await self.store.to_wake()
+        except StoreError as error:
+            log.warning("cannot_wake", error=str(error))
+            return
+        for one in found:
+            if one.actor.startswith(JOURNAL):
+                continue
+            if one.due_ms:
+                self.durables.reminders.note(one.actor, one.due_ms)
+            else:
+                self.wake(one.actor)
+
+    def statistics(self) -> dict[str, Any]:
+        """What it keeps, and where."""
+        return {
+            "store": self.store.identity if self.is_given else "",
+            "actors": len(self.durables.lives),
+            "commits": self.durables.commits,
+        }

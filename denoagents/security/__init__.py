@@ -1,1 +1,0 @@
-"""Who may talk to whom: keys, the allow-list, roles, invitations, and what logs may say."""
