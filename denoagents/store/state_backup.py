@@ -77,7 +77,7 @@ def restore(path: Path, source: Path) -> Restoration:
         if path.exists():
             replaced = path.with_name(f"{path.name}.replaced")
             path.rename(replaced)
-            for ending in ("-wal", "-shm"):
+            for ending in ("-wal", "-shm", "-told"):
                 log = path.with_name(path.name + ending)
                 if log.exists():
                     log.rename(replaced.with_name(replaced.name + ending))

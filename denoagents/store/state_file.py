@@ -17,6 +17,7 @@ from urllib.parse import quote
 from xxhash import xxh3_64_intdigest
 
 from denoagents.errors import CorruptError, StoreError, StoreFullError
+from denoagents.store import state_told
 from denoagents.store.state_rows import LAYOUT, TABLES, signed
 
 APPLICATION_ID: Final = int.from_bytes(b"dAst", "big")
@@ -179,6 +180,7 @@ def free_bytes(path: Path) -> int:
 
 def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     """Make the tables of an empty file; refuse one of another program or of a newer version."""
+    mark = state_told.read(path)  # before the store is looked at: it only grows
     _judge(connection, path)
     if sys.platform == "darwin":  # a plain fsync does not reach the disk there
         connection.execute("PRAGMA fullfsync=ON")
@@ -204,6 +206,10 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    sequence = connection.execute("SELECT number FROM sequence").fetchone()
+    if sequence is None or not isinstance(sequence[0], int):
+        raise CorruptError(f"the state store {path} is damaged: its sequence is lost")
+    state_told.check(path, mark, read_meta(connection, path, "id"), sequence[0])
 
 
 def _judge(connection: sqlite3.Connection, path: Path) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from denoagents.errors import NotFoundError, StoreError
+from denoagents.errors import CorruptError, NotFoundError
 from denoagents.store.state_file import read_meta
 from denoagents.store.state_reader import read_actor
 from denoagents.store.state_rows import OUTGOING, Head, Part, head_of, id_of, signed
@@ -46,19 +46,17 @@ def verify(path: Path) -> Verification:
     """Read everything; the store may be in use meanwhile."""
     problems: list[str] = []
     actors = rows = 0
-    with operated(path) as connection, _one_moment(connection):
-        for (said,) in connection.execute(f"PRAGMA integrity_check({MOST_PROBLEMS})"):
-            problems += [f"SQLite: {said}"] if said != "ok" else []
-        try:
+    try:
+        with operated(path) as connection, _one_moment(connection):
+            for (said,) in connection.execute(f"PRAGMA integrity_check({MOST_PROBLEMS})"):
+                problems += [f"SQLite: {said}"] if said != "ok" else []
             for name in ("id", "fence"):
                 read_meta(connection, path, name)
             heads = _heads(connection, problems)
             actors = sum(one.actor is not None for one in heads.values())
             rows = _verify_parts(connection, heads, problems)
-        except StoreError as error:
-            problems.append(str(error))
-        except sqlite3.DatabaseError as error:
-            problems.append(f"SQLite: {error}")
+    except CorruptError as error:
+        problems.append(str(error))
     return Verification(actors, rows, tuple(problems[:MOST_PROBLEMS]), len(problems))
 
 

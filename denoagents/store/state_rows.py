@@ -35,6 +35,8 @@ CREATE TABLE heads (id INTEGER PRIMARY KEY, actor TEXT UNIQUE, fence INTEGER NOT
     sum INTEGER NOT NULL, digest INTEGER NOT NULL);
 CREATE TABLE parts (key BLOB PRIMARY KEY, content BLOB NOT NULL, at_ms INTEGER NOT NULL,
     digest INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE sequence (number INTEGER NOT NULL);
+INSERT INTO sequence VALUES (0);
 CREATE INDEX wakes ON heads (id) WHERE waiting > 0 OR due_ms > 0;
 """
 

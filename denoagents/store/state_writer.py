@@ -26,6 +26,7 @@ from denoagents.store.settings import StoreSettings
 from denoagents.store.state_file import connect, error_of, free_bytes, read_meta, write_meta
 from denoagents.store.state_group import Group
 from denoagents.store.state_rows import Change
+from denoagents.store.state_told import Marker
 
 LAZY_S: Final = 0.05
 """How long a write that nobody waits for may wait for company."""
@@ -36,6 +37,8 @@ MOST_BYTES: Final = 8 << 20
 """Of one transaction: other processes wait for its end."""
 LOOKED_THROUGH_BYTES: Final = 1 << 30
 """A larger file is not looked through after an error: that would take too long."""
+
+_NEXT: Final = "UPDATE sequence SET number = number + 1 RETURNING number"
 
 Told = Callable[[StoreError | None], None]
 Outcome = tuple[Told, StoreError | None]
@@ -93,6 +96,7 @@ class Writer:
         self._pause = Event()
         self._connection: sqlite3.Connection | None = None
         self._is_synced: bool | None = None
+        self._marker: Marker | None = None
         self._must_look_through = False
         self._failed: dict[str, StoreError] = {}
         self._news: list[Mend] = []
@@ -102,6 +106,7 @@ class Writer:
     def open(self) -> None:
         """Open the file; on any thread, before `start`."""
         self._connection = self._connect()
+        self._marker = Marker(self._path, read_meta(self._connection, self._path, "id"))
 
     def start(self) -> None:
         """Begin to write."""
@@ -125,6 +130,8 @@ class Writer:
         if self._thread.is_alive():
             self._thread.join()
         self._disconnect()
+        if self._marker is not None:
+            self._marker.close()
 
     # --- the thread -----------------------------------------------------------------------------
 
@@ -236,6 +243,7 @@ class Writer:
             connection = self._connection or self._reopen()
             self._begin(connection, any(item.is_synced for item in items))
             outcomes = Group(connection, self._path).run([item.change for item in items])
+            (sequence,) = connection.execute(_NEXT).fetchone()
             connection.execute("COMMIT")
         except StoreError as error:
             self._roll_back()
@@ -254,6 +262,8 @@ class Writer:
             typed.__cause__ = error
             return [typed] * len(items), True
         self.statistics.transactions += 1
+        if self._marker is not None:
+            self._marker.note(sequence, is_synced=bool(self._is_synced))
         return outcomes, False
 
     def _begin(self, connection: sqlite3.Connection, is_synced: bool) -> None:

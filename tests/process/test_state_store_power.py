@@ -18,6 +18,7 @@ from typing import NamedTuple
 import pytest
 from process.state_store_writer import ACTORS, mode_of, number_of
 
+from denoagents.store import state_told
 from denoagents.store.state_file import connect
 from denoagents.store.state_reader import read_actor
 
@@ -161,7 +162,8 @@ def recorded(tmp_path_factory):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the recorder is preloaded as Linux does it")
 @pytest.mark.timeout(600)
-def test_after_a_power_failure_nothing_told_in_the_mode_disk_is_missing(recorded):
+def test_after_a_power_failure_nothing_told_in_the_mode_disk_is_missing(recorded, monkeypatch):
+    monkeypatch.setattr(state_told, "boot", lambda: 1)  # the machine started anew
     place, records = recorded
     seed, failures = 4711, 10_000 if FULL else 300
     chance = random.Random(seed)

@@ -10,7 +10,7 @@ import pytest
 
 from denoagents.durability import Commit, Handled, Kept, Outgoing, Reminder
 from denoagents.errors import CorruptError, FencedError, StoreError, StoreFullError
-from denoagents.store import state_file
+from denoagents.store import state_file, state_told
 from denoagents.store.settings import StoreSettings
 from denoagents.store.state_store import SqliteStateStore
 
@@ -57,7 +57,7 @@ async def test_the_file_is_private_and_alone_after_a_clean_end(path):
         await store.commit(Commit("A/1", 1, b"a"), "disk")
         modes = {one.name: one.stat().st_mode & 0o777 for one in path.parent.iterdir()}
         assert set(modes.values()) == {0o600}
-    assert list(path.parent.iterdir()) == [path]
+    assert {one.name for one in path.parent.iterdir()} == {"actors.db", "actors.db-told"}
 
 
 @pytest.mark.asyncio
@@ -320,7 +320,7 @@ async def test_a_flipped_bit_is_reported_or_harmless_and_never_served_as_a_state
     reported = 0
     step = 3 if FULL else 149
     for at in range(0, len(whole), step):
-        for stale in path.parent.glob("actors.db-*"):
+        for stale in path.parent.glob("actors.db-[ws]*"):
             stale.unlink()
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
         for actor, found in (await look(path, actors)).items():
@@ -353,6 +353,68 @@ async def test_rows_that_are_changed_lost_or_renamed_are_reported(path, change):
         ) in ([CorruptError, None], [None, None])
         with pytest.raises(CorruptError):
             await store.claim("A/1", 9)
+
+
+KILLED = """
+import asyncio, os, sys
+from denoagents.durability import Commit
+from denoagents.store.state_store import SqliteStateStore
+async def main():
+    store = SqliteStateStore(sys.argv[1])
+    await store.open()
+    for n in range(20):
+        await store.commit(Commit("A/1", 1, b"state %d" % n), sys.argv[2])
+    os._exit(9)
+asyncio.run(main())
+"""
+
+
+def log_of_a_killed_process(path, mode):
+    subprocess.run([sys.executable, "-c", KILLED, str(path), mode], check=False, timeout=20)
+    return path.with_name("actors.db-wal")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("mode", ["os", "disk"])
+async def test_a_damaged_log_is_reported_where_sqlite_would_serve_an_older_state(path, mode):
+    log = log_of_a_killed_process(path, mode)
+    content = bytearray(log.read_bytes())
+    content[len(content) // 2] ^= 1
+    log.write_bytes(content)
+    with pytest.raises(CorruptError, match="before what was told"):
+        await SqliteStateStore(path).open()
+    path.with_name("actors.db-told").unlink()  # the remedy that the message names
+    async with opened(path) as store:
+        kept = await store.claim("A/1", 1)
+        assert kept.state in {b"state %d" % n for n in range(5, 15)}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("mode", "is_reported"), [("os", False), ("disk", True)])
+async def test_after_a_restart_of_the_machine_only_what_was_synced_must_be_there(
+    path, mode, is_reported, monkeypatch
+):
+    log = log_of_a_killed_process(path, mode)
+    log.write_bytes(log.read_bytes()[: log.stat().st_size // 2])
+    monkeypatch.setattr(state_told, "boot", lambda: 1)
+    if is_reported:
+        with pytest.raises(CorruptError):
+            await SqliteStateStore(path).open()
+    else:
+        async with opened(path) as store:
+            assert await store.claim("A/1", 1)
+
+
+@pytest.mark.asyncio
+async def test_an_old_copy_in_the_place_of_the_store_is_reported(path):
+    async with opened(path) as store:
+        await store.commit(Commit("A/1", 1, b"old"), "os")
+    old = path.read_bytes()
+    async with opened(path) as store:
+        await store.commit(Commit("A/1", 1, b"new"), "disk")
+    path.write_bytes(old)
+    with pytest.raises(CorruptError, match="an old copy"):
+        await SqliteStateStore(path).open()
 
 
 @pytest.mark.asyncio
