@@ -162,11 +162,8 @@ class FaultRun:
             proxy = FaultProxy(port, seed=self.seed + number)
             await proxy.listen()
             proxies.append(proxy)
-            os.environ["DENOAGENTS_TEST_ENDPOINT"] = proxy.endpoint
-            try:
-                child = self.fleet.begin(self._next_name(), "--bind", f"tcp://127.0.0.1:{port}")
-            finally:
-                del os.environ["DENOAGENTS_TEST_ENDPOINT"]
+            bind, advertise = f"tcp://127.0.0.1:{port}", proxy.endpoint
+            child = self.fleet.begin(self._next_name(), "--bind", bind, "--advertise", advertise)
             await until(lambda child=child: child.told("joined"), 20)
         return proxies
 

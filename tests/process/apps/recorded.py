@@ -7,24 +7,11 @@ from pathlib import Path
 
 import denoagents
 from denoagents import Actor, idempotent, tell
-from denoagents.link.mesh import Mesh
 from denoagents.testing.history import History, add_to_runs
 
 FOLDER = os.environ.get("DENOAGENTS_HISTORIES", "")
 """Set for the workers only; opened at once, so that it is older than whatever may end the life."""
 HISTORY = History(Path(FOLDER), "worker", is_kill_safe=True) if FOLDER else None
-
-ADVERTISED = os.environ.get("DENOAGENTS_TEST_ENDPOINT", "")
-"""Where others reach this worker: a fault proxy's address instead of its own."""
-
-if ADVERTISED:
-    listen = Mesh.start
-
-    async def advertise(self: Mesh, bind: str | None) -> str | None:
-        await listen(self, bind)
-        return ADVERTISED
-
-    Mesh.start = advertise  # type: ignore[method-assign]
 
 reliable = getattr(denoagents, "reliable", None)
 durable = getattr(denoagents, "durable", None)
