@@ -56,5 +56,8 @@ class Actor:
     async def on_passivate(self) -> None:
         """Called before an idle actor gives up its instance."""
 
+    async def on_terminated(self, address: str, reason: str) -> None:
+        """Called once for each actor that was watched (`self.context.watch`) and has ended."""
+
     async def on_failure(self, error: BaseException) -> None:
         """Called when a method raised and the actor is about to be restarted or stopped."""

@@ -42,6 +42,12 @@ class Services(Protocol):
     async def stop_child(self, parent: Cell, ref: object) -> None:
         """Stop the child that `ref` names; returns when it is gone."""
 
+    def watch(self, watcher: Cell, ref: object) -> Awaitable[None]:
+        """Let `watcher` hear of the end of the actor that `ref` names."""
+
+    def unwatch(self, watcher: Cell, ref: object) -> None:
+        """Take that back."""
+
     def stop_after_turn(self, cell: Cell) -> None:
         """Stop `cell` as soon as it is idle."""
 
@@ -124,6 +130,21 @@ class Context:
     async def stop(self, ref: object) -> None:
         """Stop a child after its running turn; what waits for it is refused."""
         await self._services.stop_child(self._cell, ref)
+
+    def watch(self, ref: object) -> Awaitable[None]:
+        """Hear once, by `on_terminated(address, reason)`, when the life of an actor has ended.
+
+        The await waits until the actor's process knows; what ends before that may be missed.
+
+        It ends when the actor is stopped, or dies with its worker; not when it is restarted,
+        passivated or moved. A child that does not live has ended already. The watch is over with
+        its notice, with `unwatch`, and when this actor ends or is restarted.
+        """
+        return self._services.watch(self._cell, ref)
+
+    def unwatch(self, ref: object) -> None:
+        """Watch it no longer; a notice that waits already still comes."""
+        self._services.unwatch(self._cell, ref)
 
     def stop_self(self) -> None:
         """Stop this actor after the running turn.

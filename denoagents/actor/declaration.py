@@ -27,7 +27,7 @@ __all__ = ["ActorType", "MethodType", "declare", "idempotent", "reliable", "unin
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
 
-HOOKS = ("on_start", "on_stop", "on_passivate", "on_failure")
+HOOKS = ("on_start", "on_stop", "on_passivate", "on_failure", "on_terminated")
 """What an actor may define to hear of its own life; never reachable by a message."""
 
 RESERVED = frozenset({*HOOKS, "context", "supervision", "type_name"})
@@ -82,7 +82,7 @@ def _flagged(method: F, flag: str) -> F:
 class ActorType:
     """The declaration of one actor class, wired to one node's refs."""
 
-    __slots__ = ("cls", "durable", "methods", "name", "state", "state_fields")
+    __slots__ = ("cls", "durable", "methods", "name", "state", "state_fields", "terminated")
 
     def __init__(
         self,
@@ -91,9 +91,12 @@ class ActorType:
         methods: Mapping[str, MethodType],
         state: StateType,
         durable: DurableType | None = None,
+        terminated: MethodType | None = None,
     ) -> None:
+        """`terminated`: the hook of that name, which is called by a message of the runtime."""
         self.name, self.cls, self.methods, self.state = name, cls, dict(methods), state
         self.durable = durable
+        self.terminated = terminated
         self.state_fields = tuple(state.fields)
 
     def __repr__(self) -> str:
@@ -103,6 +106,8 @@ class ActorType:
     def method(self, name: str) -> MethodType:
         """The public method called `name`; raises `UnknownMethodError` with the nearest name."""
         found = self.methods.get(name)
+        if found is None and name == "on_terminated":
+            found = self.terminated
         if found is None:
             raise UnknownMethodError(self._unknown(name))
         return found
@@ -121,7 +126,9 @@ class ActorType:
         """The same declaration for a node that makes refs."""
         codec = Codec(refs)
         methods = {name: method.with_codec(codec) for name, method in self.methods.items()}
-        return ActorType(self.name, self.cls, methods, self.state.with_codec(codec), self.durable)
+        terminated = self.terminated and self.terminated.with_codec(codec)
+        state = self.state.with_codec(codec)
+        return ActorType(self.name, self.cls, methods, state, self.durable, terminated)
 
     def fill_defaults(self, instance: object) -> None:
         """Give a new instance its own copies of mutable defaults."""
@@ -164,10 +171,13 @@ def declare(cls: type) -> ActorType:
         public: MethodType(name, index, public, function, scope, codec)
         for index, (public, function) in enumerate(functions.items())
     }
-    scope.keep_only(
-        " ".join((state.pending_text(), *(method.pending_text() for method in methods.values())))
-    )
-    declared = ActorType(name, cls, methods, state, read_durable(name, cls, methods))
+    hook = getattr(cls, "on_terminated", None)
+    terminated = None
+    if hook is not getattr(root, "on_terminated", None) and inspect.isfunction(hook):
+        terminated = MethodType(name, len(methods), "on_terminated", hook, scope, codec)
+    texts = [one.pending_text() for one in (*methods.values(), terminated) if one is not None]
+    scope.keep_only(" ".join((state.pending_text(), *texts)))
+    declared = ActorType(name, cls, methods, state, read_durable(name, cls, methods), terminated)
     if getattr(cls, "__denoagents_reliable__", False):  # a base class is marked
         make_reliable(declared)
     return declared

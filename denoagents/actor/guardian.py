@@ -6,7 +6,7 @@ Rules: called by the native runtime on the loop's thread, and by contexts from i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from denoagents._native.envelope import Envelope
@@ -201,8 +201,7 @@ class Guardian(Recovery):
 
     async def stop_child(self, parent: Cell, ref: object) -> None:
         """Stop the child that `ref` names; returns when it is gone."""
-        address = getattr(type(ref), "address", None)
-        text = address.__get__(ref) if address is not None else str(ref)
+        text = _address_of(ref)
         cell = next(
             (c for c in self.family_of(parent).children.values() if c.address == text), None
         )
@@ -247,6 +246,48 @@ class Guardian(Recovery):
             raise UsageError(f"{cell.address} is not durable and has not {what}; see @durable")
         return life
 
+    # --- watches ------------------------------------------------------------------------------
+
+    def watch(self, watcher: Cell, ref: object) -> Awaitable[None]:
+        """Let `watcher` hear of the end of an actor; done when the actor's process knows."""
+        target = _address_of(ref)
+        if watcher.type.terminated is None:
+            raise UsageError(
+                f"{watcher.type.name} watches {target}, but has no `async def "
+                "on_terminated(self, address: str, reason: str)`"
+            )
+        if not target or target == watcher.address:
+            raise UsageError(f"watch takes a ref to one other actor, not {ref!r}")
+        if watcher.state >= CellState.STOPPING:
+            raise ActorStoppedError(f"{watcher.address} is stopping, and watches nobody")
+        is_new = self.watches.watch(watcher.address, target, self.runtime.incarnation)
+        known = self.watches.known(watcher.address, target)
+        if not is_new and self.watches.elsewhere is None:
+            known.set_result(None)
+        elif self.watches.elsewhere is not None:
+            self.watches.elsewhere.watch(target, watcher.address)
+        elif target.count("/") > 1 and target not in self.runtime.cells:
+            self.watches.terminated(target, watcher.address, f"{target} does not live")
+        else:
+            self.watches.add(target, watcher.address)
+            self.watches.confirmed(target, watcher.address, self.runtime.incarnation)
+        return known
+
+    def unwatch(self, watcher: Cell, ref: object) -> None:
+        """Take that back."""
+        self.watches.unwatch(watcher.address, _address_of(ref))
+
+    def notify_watcher(self, watcher: str, target: str, reason: str) -> None:
+        """A message of the runtime's own: it waits in the mailbox like others."""
+        try:
+            cell = self.router.local_cell(watcher)
+        except DenoagentsError as error:
+            self.dead_letter(watcher, "on_terminated", text_of(error))
+            return
+        self.runtime.books.sent += 1
+        self.runtime.books.acknowledged += 1
+        self.runtime.post(cell, Envelope(cell.type.terminated, (target, reason), None))
+
     # --- for contexts and the node --------------------------------------------------------------
 
     def ref(self, cls: type[A], address: str) -> A:
@@ -275,3 +316,8 @@ class Guardian(Recovery):
     def local_error(self, error: BaseException) -> DenoagentsError:
         """What the asker in this process gets for an exception of the actor."""
         return as_local_error(error)
+
+
+def _address_of(ref: object) -> str:
+    address = getattr(type(ref), "address", None)
+    return str(ref) if address is None else str(address.__get__(ref))

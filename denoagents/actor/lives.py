@@ -28,6 +28,7 @@ from denoagents.actor.failure_log import FailureLog
 from denoagents.actor.family import Family
 from denoagents.actor.passivation import Passivation
 from denoagents.actor.supervision import ROOT_SUPERVISION, Directive
+from denoagents.actor.watching import Watches
 from denoagents.errors import ActorStoppedError, DenoagentsError, NodeStoppedError, StoreError
 
 log = structlog.get_logger("denoagents.actor")
@@ -42,6 +43,8 @@ class Lives:
 
     def __init__(self, passivation: Passivation) -> None:
         self.passivation, self.log = passivation, FailureLog()
+        self.watches = Watches(self.notify_watcher)
+        self._reasons: dict[Cell, str] = {}
         self.restarts = 0
         self._calls_on_stop = True
         self.leaving: set[Cell] = set()
@@ -53,6 +56,10 @@ class Lives:
 
     def turn_ended(self, cell: Cell) -> None:
         """A cell that is being handed over has become idle."""
+        raise NotImplementedError
+
+    def notify_watcher(self, watcher: str, target: str, reason: str) -> None:
+        """Send a watcher, which lives here, its `on_terminated`."""
         raise NotImplementedError
 
     def family_of(self, cell: Cell) -> Family:
@@ -107,6 +114,7 @@ class Lives:
     def _reset(self, cell: Cell) -> None:
         """Give up the instance, and what belongs to its life."""
         cell.instance, cell.state, cell.held = None, CellState.NEW, True
+        self.watches.forget_watcher(cell.address)
         family = cell.family
         if family is not None:
             family.cancel_timers()
@@ -257,6 +265,7 @@ class Lives:
         """
         self._calls_on_stop = calls_on_stop
         end_s = self.runtime.loop.time() + within_s
+        self.watches.close()
         while ending := [cell for cell in self.runtime.cells.values() if self._has_end(cell)]:
             left_s = end_s - self.runtime.loop.time()
             if left_s <= 0:
@@ -322,6 +331,8 @@ class Lives:
         ):
             return
         cell.state = CellState.STOPPING
+        if cell.address in self.watches.watchers:
+            self._reasons[cell] = str(reason)
         self.runtime.discard(cell, reason)
         if family is not None:
             family.is_ending = True
@@ -345,6 +356,7 @@ class Lives:
         self.runtime.remove(cell)
         self.durables.ended(cell.address)
         self.leaving.discard(cell)
+        self.watches.ended(cell.address, self._reasons.pop(cell, "it has stopped"))
         wake(self._stopping.pop(cell, ()))
         self.has_space(cell)
         if cell.family is not None and cell.family.parent is not None:

@@ -20,6 +20,7 @@ Version = Annotated[int, msgspec.Meta(ge=0, le=MAX_VERSION)]
 Name = Annotated[str, msgspec.Meta(max_length=200)]
 Text = Annotated[str, msgspec.Meta(max_length=4000)]
 SlotBits = Annotated[bytes, msgspec.Meta(min_length=512, max_length=512)]
+Hops = Annotated[int, msgspec.Meta(ge=0, le=255)]
 Role = Literal["worker", "client"]
 MemberState = Literal["member", "placed", "draining", "unhealthy"]
 
@@ -278,6 +279,42 @@ class Released(Message, frozen=True, tag="released"):
     via: Incarnation = 0
 
 
+class Watch(Message, frozen=True, tag="watch"):
+    """`watcher` wants to hear of the end of `target`, whose process the receiver is."""
+
+    target: Text
+    watcher: Text
+    ends: bool = False
+    """It does not want to any more."""
+    died: Text = ""
+    """How the process ended that had the target: has it, and the watch, moved here before that?"""
+    hops: Hops = 0
+
+    def once_more(self) -> Watch:
+        """The same, sent on."""
+        return msgspec.structs.replace(self, hops=self.hops + 1)
+
+
+class Watched(Message, frozen=True, tag="watched"):
+    """The sender has the target, and knows its watcher."""
+
+    target: Text
+    watcher: Text
+
+
+class Terminated(Message, frozen=True, tag="terminated"):
+    """The life of `target` has ended."""
+
+    target: Text
+    watcher: Text
+    reason: Text = ""
+    hops: Hops = 0
+
+    def once_more(self) -> Terminated:
+        """The same, sent on."""
+        return msgspec.structs.replace(self, hops=self.hops + 1)
+
+
 ControlMessage = (
     Join
     | Ack
@@ -298,6 +335,9 @@ ControlMessage = (
     | Answer
     | Ship
     | Released
+    | Watch
+    | Watched
+    | Terminated
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -41,6 +41,8 @@ class PackedActor(msgspec.Struct, frozen=True, array_like=True):
     state: bytes
     children: list[PackedChild] = []
     timers: list[PackedTimer] = []
+    watchers: list[str] = []
+    watched: list[tuple[str, int]] = []
 
 
 class PackedChild(msgspec.Struct, frozen=True, array_like=True):
@@ -84,12 +86,16 @@ class Handover:
             for cell in self._router.runtime.cells.values()
             if cell.slot in slots and "/~" not in cell.address
         }
-        found.update(
-            root_of(a)
-            for a in self._guardian.passivated
-            if self._router.slot_at(a) in slots and "/~" not in a
-        )
+        found.update(self._roots_of(self._guardian.watches.addresses(), slots))
+        found.update(self._roots_of(self._guardian.passivated, slots))
         return sorted(found)
+
+    def _roots_of(self, addresses: Iterable[str], slots: set[int]) -> set[str]:
+        return {
+            root_of(one)
+            for one in addresses
+            if self._router.slot_at(one) in slots and "/~" not in one
+        }
 
     def family_of(self, root: str) -> list[Cell]:
         """The cells of a root actor and of all its descendants, parents first."""
@@ -110,7 +116,7 @@ class Handover:
         self._guardian.durables.forget(root)
         cells = self.family_of(root)
         slot = self._router.slot_at(root)
-        packed = self._pack_state(root)
+        packed = self._pack_state(root) if is_whole else None
         waiting = [
             self._pack_message(cell.address, envelope, to)
             for cell in cells
@@ -131,14 +137,16 @@ class Handover:
             slot=slot,
             actor=root,
             is_whole=is_whole,
-            state=_encode(packed) if is_whole else b"",
+            state=b"" if packed is None else _encode(packed),
             waiting=[_encode(message) for message in waiting if message is not None],
         )
 
     def _pack_state(self, address: str) -> PackedActor:
         cell = self._router.runtime.cells.get(address)
+        watchers, watched = self._guardian.watches.take_out(address)
         if cell is None:
-            return PackedActor(self._guardian.passivated.get(address, b""))
+            state = self._guardian.passivated.get(address, b"")
+            return PackedActor(state, watchers=watchers, watched=watched)
         try:
             state = self._guardian.capture(cell)
         except DenoagentsError as error:
@@ -153,7 +161,8 @@ class Handover:
                 for child in family.children.values()
             ]
         )
-        return PackedActor(state, children, [] if family is None else self._pack_timers(family))
+        timers = [] if family is None else self._pack_timers(family)
+        return PackedActor(state, children, timers, watchers, watched)
 
     def _pack_timers(self, family: Family) -> list[PackedTimer]:
         now_s = self._router.runtime.loop.time()
@@ -240,6 +249,7 @@ class Handover:
     def _restore(self, cell: Cell, packed: PackedActor) -> None:
         if packed.state:
             self._guardian.keep_passivated(cell.address, packed.state)
+        self._guardian.watches.put_in(cell.address, packed.watchers, packed.watched)
         for timer in packed.timers:
             try:
                 method = cell.type.method(timer.method)

@@ -193,6 +193,12 @@ class Membership:
                 self._take_over(message, peer)
             case messages.Released():
                 self._placement.on_released(peer.incarnation, message)
+            case messages.Watch():
+                self._placement.watching.on_watch(message)
+            case messages.Watched():
+                self._placement.watching.on_watched(peer.incarnation, message)
+            case messages.Terminated():
+                self._placement.watching.on_terminated(message)
             case _:
                 log.warning(
                     "a member said something unexpected",

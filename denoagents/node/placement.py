@@ -23,6 +23,7 @@ from denoagents.cluster.messages import Ack, Message, Released, Ship, VersionRec
 from denoagents.cluster.view import View
 from denoagents.node.handover import Handover, root_of
 from denoagents.node.peers import Peers
+from denoagents.node.watching import FleetWatches
 
 log = structlog.get_logger("denoagents.node")
 
@@ -48,6 +49,7 @@ class Placement:
         self.view, self._router, self._guardian, self._peers = view, router, guardian, peers
         self._to_broker = to_broker
         self.handover = Handover(guardian, router)
+        self.watching = FleetWatches(guardian.watches, router, view.me, self._send)
         self._deeds: dict[type, Callable[[Any], None]] = {
             do.Route: self._route,
             do.Flush: self._flush,
@@ -59,7 +61,7 @@ class Placement:
             do.ActivateActor: lambda one: self._unhold(self.handover.family_of(one.actor)),
             do.Release: lambda one: self._send(one.to, one.message),
             do.Report: lambda one: to_broker(one.message),
-            do.Over: lambda one: peers.over(one.incarnation, "the fleet declared it over"),
+            do.Over: self._over,
             do.Drained: lambda _: None,  # asked for with `View.is_drained`
             do.Evicted: lambda one: on_evicted(one.reason),
         }
@@ -95,6 +97,11 @@ class Placement:
         self._note_returned()
         self._pin(record)
         self._replay([self._router.unplaced])
+        self.watching.on_version()
+
+    def _over(self, over: do.Over) -> None:
+        self._peers.over(over.incarnation, "the fleet declared it over")
+        self.watching.over(over.incarnation, "it died with its worker")
 
     def _note_returned(self) -> None:
         """Actors that stayed although their slot went, and whose slot is coming back."""
@@ -258,6 +265,8 @@ class Placement:
         for cell in running:
             self._router.lingering.discard(cell.address)
             self._router.runtime.unhold(cell)
+            self.watching.arrived(cell.address)
+        self.watching.on_active()
         self._replay([self._router.arriving])
         self._router.runtime.run_soon()
 

@@ -108,6 +108,16 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "children": ("the children that its actor spawned and did not stop", "Guardian"),
         "timers": ("the timers that its actor set and did not cancel", "Timer.cancel"),
     },
+    "denoagents/actor/watching.py": {
+        "_early": ("EARLY", "Watches.came_early and .put_in"),
+        "_waiting": ("the watches that are not known at their targets yet", "Watches"),
+        "watched": ("the watches of the actors here; each ends with its watcher", "Watches"),
+        "watchers": ("the watches of actors anywhere; each ends with its target", "Watches"),
+    },
+    "denoagents/node/watching.py": {
+        "_asked": ("the watches whose target has no active owner", "FleetWatches.on_active"),
+        "_over": ("the incarnations that one version buries", "FleetWatches.on_version"),
+    },
     "denoagents/actor/guardian.py": {
         "_space": ("senders in this process that wait for a full mailbox", "Guardian.has_space"),
     },
@@ -118,6 +128,7 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "counts": ("MAX_KINDS (1000)", "FailureLog.note, all at once"),
     },
     "denoagents/actor/lives.py": {
+        "_reasons": ("the watched actors that are ending", "Lives, when they have gone"),
         "_stopping": ("actors being stopped", "Lives, when each has gone"),
         "leaving": ("actors that are being handed over", "the node's hand-over"),
     },

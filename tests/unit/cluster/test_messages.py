@@ -33,6 +33,9 @@ EVERY = [
     m.Answer(re=1, body={"a": [1, 2.5, None]}),
     m.Ship(version=1, group="g", slot=3, actor="T/a", state=b"s", waiting=[b"w"]),
     m.Released(version=1, group="g", via=4),
+    m.Watch("T/a", "T/b", ends=True, died="x", hops=3),
+    m.Watched("T/a", "T/b"),
+    m.Terminated("T/a", "T/b", "it was stopped"),
 ]
 
 
