@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from denoagents.testing.scheduler import Scheduler
 from denoagents.testing.world import SimulatedNode
@@ -65,6 +65,9 @@ class Message:
     is_void: bool = False
     """Its sender was over already, and may not have known: nobody must take it."""
     is_reliable: bool = False
+    is_durable: bool = False
+    """Its target keeps what it did: how often it was tried does not matter."""
+    value: Any = None
 
     @property
     def is_handled(self) -> bool:
@@ -132,6 +135,7 @@ class Journal:
         *,
         is_ask: bool,
         is_reliable: bool = False,
+        is_durable: bool = False,
     ) -> Message:
         """A message is about to be sent."""
         message = Message(
@@ -146,7 +150,8 @@ class Journal:
             self._scheduler.now_ns,
         )
         self.messages.append(message)
-        message.is_void, message.is_reliable = bool(self.over_since(sender)), is_reliable
+        message.is_void = bool(self.over_since(sender))
+        message.is_reliable, message.is_durable = is_reliable, is_durable
         if is_reliable and voice:
             self._sent.setdefault(_stream(message), []).append(message)
         self.trace(f"{message!r} {priority}")
@@ -199,7 +204,9 @@ class Journal:
     def _judge_message(self, message: Message, actor: str, node: SimulatedNode) -> None:
         if actor != message.target:
             self.violated(f"{message!r} is handled by {actor}")
-        if message.is_reliable:
+        if message.is_durable:
+            self.repeats += bool(message.turns)
+        elif message.is_reliable:
             self._judge_repeat(message)
         elif len(message.turns) >= (2 if message.method == "look" else 1):
             where = ", ".join(repr(turn.node) for turn in message.turns)
@@ -208,7 +215,7 @@ class Journal:
             self.violated(f"{message!r} is handled, but its sender was over when it sent it")
         if message.outcome == "rejected":
             self.violated(f"{message!r} runs after it was rejected: {message.error}")
-        if message.voice and message.method != "look":
+        if message.voice and message.method != "look" and not message.is_durable:
             if message.is_reliable:
                 self._judge_reliable_order(message, node)
             else:
@@ -237,8 +244,12 @@ class Journal:
             self.violated(f"{message!r} starts, but {sent[at]!r} before it was not handled")
 
     def _is_through(self, message: Message) -> bool:
-        given_up = (message.target, message.method) in self.given_up
-        return message.is_handled or bool(message.outcome) or given_up
+        return message.is_handled or bool(message.outcome) or self.was_given_up(message)
+
+    def was_given_up(self, message: Message) -> bool:
+        """It has ended three lives or failed three times, and such a message was quarantined."""
+        ends = sum(turn.died or turn.has_failed or turn.is_cut for turn in message.turns)
+        return ends >= 3 and (message.target, message.method) in self.given_up
 
     def _judge_order(self, message: Message) -> None:
         key = (repr(message.sender), message.voice, message.target, message.priority)

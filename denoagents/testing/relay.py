@@ -81,6 +81,8 @@ class ReliableVoice:
         priority: PriorityName = chance.choices(("high", "normal", "low"), (1, 8, 1))[0]
         for _ in range(chance.choice((1, 1, 1, 6))):
             kind = chance.choices(("take", "take_slowly", "stumble", "ask"), (50, 20, 3, 20))[0]
+            if not self._seen.node.is_usable:
+                return
             if kind == "ask":
                 await self._ask(key, priority)
             else:

@@ -171,7 +171,7 @@ class Rules:
 
     def _judge_message(self, message: Message) -> None:
         sender = message.sender
-        if sender.end or sender.is_leaving:
+        if sender.end or sender.is_leaving or message.is_durable:
             return
         if message.is_ask and not message.outcome:
             self._journal.violated(f"{message!r} never had an outcome")
@@ -192,8 +192,7 @@ class Rules:
 
     def _judge_reliable(self, message: Message) -> None:
         """Deaths excuse nothing; a message that three of them have to do with was given up."""
-        ends = sum(turn.died or turn.has_failed or turn.is_cut for turn in message.turns)
-        if ends >= 3 and (message.target, message.method) in self._journal.given_up:
+        if self._journal.was_given_up(message):
             return
         if message.outcome:
             self._journal.violated(f"{message!r} ended {message.outcome}: {message.error}")

@@ -126,6 +126,7 @@ async def outcome_of(journal: Journal, message: Message, call: Awaitable[Any]) -
     except DenoagentsError as error:
         journal.end(message, outcome_for(error), error)
         return None
+    message.value = value
     journal.end(message, "value")
     return value
 
