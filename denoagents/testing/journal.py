@@ -124,7 +124,7 @@ class Journal:
 
     # --- what the application writes ----------------------------------------------------------
 
-    def send(
+    def send(  # noqa: PLR0913 - what a message has
         self,
         sender: SimulatedNode,
         voice: str,
