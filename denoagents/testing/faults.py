@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from denoagents.actor.actor import Actor
+from denoagents.testing.simulated_store import LONGEST_S
 from denoagents.testing.world import BROKER_HOST, SimulatedNode, World
 
 KINDS = {
@@ -30,6 +31,9 @@ KINDS = {
 """What goes wrong in any story, and how often."""
 HARSH = {"kill": 5, "lose": 2, "kill_client": 1, "freeze_broker": 2, "partition_one_way": 1}
 """What goes wrong in harsh stories only."""
+STORED = {"fill_disk": 1, "slow_disk": 2}
+"""What else goes wrong where there are durable actors."""
+HARSH_STORED = {"lose_power": 1}
 MOST_WORKERS = 5
 MOST_CLIENTS = 3
 
@@ -58,6 +62,8 @@ class Faults:
     def _draw(self, only: Sequence[str]) -> list[tuple[int, Callable[[], str]]]:
         """Each story has its own mood: a lot of something finds more than a little of all."""
         kinds = KINDS if self.is_gentle else KINDS | HARSH
+        if self.fleet.disk is not None:
+            kinds = kinds | STORED if self.is_gentle else kinds | STORED | HARSH_STORED
         if only:
             return [(1, getattr(self, f"_{name}")) for name in only]
         drawn = [
@@ -83,6 +89,8 @@ class Faults:
         fleet.network.slowness.clear()
         fleet.network.loss_share = fleet.network.damage_share = 0.0
         fleet.network.repeat_share = fleet.network.reorder_share = 0.0
+        if fleet.disk is not None:
+            fleet.disk.is_full, fleet.disk.longest_s = False, LONGEST_S
         for one in fleet.nodes:
             one.process.go_on()
         if fleet.broker_process is not None and fleet.broker_process.is_alive:
@@ -219,6 +227,28 @@ class Faults:
         if one is None:
             return ""
         self.fleet.kill(one)
+        return " "
+
+    # --- the disk of the workers ------------------------------------------------------------------
+
+    def _fill_disk(self) -> str:
+        disk = self.fleet.disk
+        if disk is None or disk.is_full:
+            return ""
+        duration_s = self._chance.uniform(0.01, 0.5 if self.is_gentle else 2.0)
+        disk.is_full = True
+        self.fleet.scheduler.at(duration_s, lambda: setattr(disk, "is_full", False))
+        return f"{disk.name} is full for {duration_s:.3f} s"
+
+    def _slow_disk(self) -> str:
+        disk = self.fleet.disk
+        if disk is None:
+            return ""
+        disk.longest_s = self._chance.choice([0.0001, 0.01, 0.1, 0.3])
+        return f"writes to {disk.name} take up to {disk.longest_s:g} s"
+
+    def _lose_power(self) -> str:
+        self.fleet.lose_power()
         return " "
 
     # --- the broker -----------------------------------------------------------------------------

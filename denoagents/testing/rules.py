@@ -22,7 +22,7 @@ STALE_NS = 8_000_000_000
 """So long a sender may act upon an old version (cut off from the broker)."""
 BUSY_NS = 2_000_000_000
 GROUP = "default"
-ACTORS = ("Tally", "Relay")
+ACTORS = ("Tally", "Relay", "Account")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,13 @@ from denoagents.actor.settings import ActorSettings
 from denoagents.errors import DenoagentsError
 from denoagents.link.settings import LinkSettings
 from denoagents.node.settings import NodeSettings
+from denoagents.testing.bank import Account, Report, Teller, judge_accounts
 from denoagents.testing.faults import HARSH, Faults
 from denoagents.testing.journal import Journal
 from denoagents.testing.relay import Relay, ReliableVoice
 from denoagents.testing.rules import Rules
 from denoagents.testing.scheduler import only_own_garbage
+from denoagents.testing.simulated_store import SimulatedDisk
 from denoagents.testing.talk import Tally, Voice, Witness
 from denoagents.testing.world import SimulatedNode, World
 
@@ -41,7 +43,7 @@ QUIET_S = 8.0
 """So long after that all is quiet: longer than the longest back-off of who waits for a broker."""
 STEP_NS = 50_000_000
 UNEXPECTED = frozenset({"error", "critical", "exception"})
-EXPECTED_EVENTS = frozenset({"evicted", "message quarantined"})
+EXPECTED_EVENTS = frozenset({"evicted", "message quarantined", "broker.quarantined"})
 SERVED = (Tally, Relay)
 
 
@@ -57,6 +59,7 @@ class Verdict:
     """The kinds of faults that it was limited to."""
     is_busy: bool = False
     is_reliable: bool = False
+    is_durable: bool = False
 
     @property
     def command(self) -> str:
@@ -64,6 +67,7 @@ class Verdict:
         only = f" --only {self.only}" if self.only else ""
         busy = " --busy" if self.is_busy else ""
         busy += " --reliable" if self.is_reliable else ""
+        busy += " --durable" if self.is_durable else ""
         return f"python -m denoagents.testing.simulation --seed {self.seed}{only}{busy} -v"
 
     def __str__(self) -> str:
@@ -85,15 +89,18 @@ class Simulation:
         only: Sequence[str] = (),
         is_busy: bool = False,
         is_reliable: bool = False,
+        is_durable: bool = False,
     ) -> None:
         """`is_busy`: many messages for few actors, on a slow network.
 
         `is_reliable`: part of the application sends reliable messages.
+        `is_durable`: part of it moves money between durable accounts.
         """
         self.seed, self._only, self._is_busy = seed, tuple(only), is_busy
         chance = self._chance = Random(f"story {seed}")
         self.is_gentle = seed % 2 == 0 and not HARSH.keys() & set(only)
-        self.fleet = World(seed, settings=self._settings(chance))
+        disk = SimulatedDisk(Random(f"disk {seed}")) if is_durable else None
+        self.fleet = World(seed, settings=self._settings(chance), disk=disk)
         network = self.fleet.network
         longest_s = chance.choice([0.001, 0.01, 0.04] if self.is_gentle else [0.001, 0.02, 0.1])
         if is_busy:
@@ -110,13 +117,16 @@ class Simulation:
         self.pace_s = 0.005 if is_busy else pace_s
         self.journal = Journal(self.fleet.scheduler)
         self.rules = Rules(self.fleet, self.journal, self.keys, is_gentle=self.is_gentle)
-        self.is_reliable = is_reliable
-        self.faults = Faults(self.fleet, SERVED, seed, is_gentle=self.is_gentle, only=only)
+        self.is_reliable, self.is_durable = is_reliable, is_durable
+        served = (*SERVED, Account) if is_durable else SERVED
+        self._served = served
+        self.faults = Faults(self.fleet, served, seed, is_gentle=self.is_gentle, only=only)
         self.fleet.on_start = self._give_voices
-        self._voices: list[Voice | ReliableVoice] = []
+        self._voices: list[Voice | ReliableVoice | Teller] = []
         self._is_told, self._told = is_told, 0
         self._is_ending = False
         self._asker: SimulatedNode | None = None
+        self._accounts: dict[str, Report] = {}
         if is_told:
             self.journal.listen = self._tell
 
@@ -150,13 +160,14 @@ class Simulation:
             only,
             is_busy=self._is_busy,
             is_reliable=self.is_reliable,
+            is_durable=self.is_durable,
         )
 
     def _begin(self) -> None:
         fleet = self.fleet
         fleet.start_broker()
         for number in range(self._chance.randint(1, 3)):
-            fleet.start(f"w{-number}" if number else "w0", SERVED)
+            fleet.start(f"w{-number}" if number else "w0", self._served)
         for number in range(self._chance.randint(1, 2)):
             fleet.start(f"c{-number}" if number else "c0")
         self._run_for(1.0)
@@ -181,17 +192,20 @@ class Simulation:
             voice.is_silent = True
         self.faults.end()
         if all(one.is_leaving for one in self.fleet.workers()):
-            self.fleet.start("last", SERVED)
+            self.fleet.start("last", self._served)
         self.fleet.start("witness")
         reports: dict[str, tuple[int, int]] = {}
         self._run_until(LIVENESS_S, lambda: self._ask_all(reports), "every actor has answered")
         self._run_until(QUIET_S, self.rules.unquiet, "all is quiet")
         self.fleet.is_supervised = False
         reports.clear()
+        self._accounts.clear()
         self._run_until(LIVENESS_S, lambda: self._missing(reports), "every actor answers again")
         self._run_until(LIVENESS_S, self.rules.unquiet, "all is quiet again")
         if not self.journal.violations:
             self.rules.judge(reports)
+            for broken in judge_accounts(self.journal, self._accounts):
+                self.journal.violated(broken)
 
     def _run_until(self, limit_s: float, missing: Any, what: str) -> None:
         """Let time pass until nothing is missing."""
@@ -212,6 +226,9 @@ class Simulation:
         """Who has not answered; they are asked again, unless they are being asked."""
         clients = [one for one in self.fleet.clients() if one.is_usable and not one.is_leaving]
         missing = [key for key in self.keys if f"Tally/{key}" not in reports]
+        if self.is_durable:
+            known = self._accounts
+            missing += [key for key in self.keys[:6] if f"Account/{key}" not in known]
         is_asking = self._asker is not None and self._asker.is_usable
         if clients and missing and not is_asking:
             self._asker = clients[-1]
@@ -221,12 +238,18 @@ class Simulation:
     async def _ask_for_reports(
         self, client: SimulatedNode, keys: list[str], reports: dict[str, tuple[int, int]]
     ) -> None:
+        async def ask_account(key: str) -> None:
+            ref = options(client.node.actor(Account, key), timeout_s=LIVENESS_S, priority="high")
+            with contextlib.suppress(DenoagentsError):
+                self._accounts[f"Account/{key}"] = await ref.report()
+
         async def ask(key: str) -> None:
             ref = options(client.node.actor(Tally, key), timeout_s=LIVENESS_S, priority="high")
             with contextlib.suppress(DenoagentsError):
                 reports[f"Tally/{key}"] = await ref.report()
 
-        await asyncio.gather(*(ask(key) for key in keys))
+        accounts = self.keys[:6] if self.is_durable else ()
+        await asyncio.gather(*(ask(key) for key in keys), *(ask_account(key) for key in accounts))
         self._asker = None
 
     def _give_voices(self, one: SimulatedNode) -> None:
@@ -241,6 +264,12 @@ class Simulation:
             )
             self._voices.append(voice)
             one.process.start(voice.talk())
+        if self.is_durable:
+            chance = Random(f"teller {self.seed} {one}")
+            pause_s = self.pace_s * (10 if one.is_worker else 2)
+            teller = Teller(seen, "teller", self.keys[:6], chance, pause_s)
+            self._voices.append(teller)
+            one.process.start(teller.talk())
         if self.is_reliable:
             chance = Random(f"reliable voice {self.seed} {one}")
             pause_s = self.pace_s * (10 if one.is_worker else 2)
@@ -322,6 +351,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="kinds of faults, such as cut_one,leave")
     parser.add_argument("--busy", action="store_true", help="many messages for few actors")
     parser.add_argument("--reliable", action="store_true", help="some messages are reliable")
+    parser.add_argument("--durable", action="store_true", help="some actors are durable")
     parser.add_argument("-v", "--verbose", action="store_true", help="tell what happens")
     given = parser.parse_args(arguments)
     first, _, last = given.seeds.partition("-")
@@ -335,6 +365,7 @@ def main(arguments: list[str] | None = None) -> int:
             only=only,
             is_busy=given.busy,
             is_reliable=given.reliable,
+            is_durable=given.durable,
         )
         if ending.violations or given.seed is not None:
             print(ending, flush=True)  # noqa: T201

@@ -23,6 +23,7 @@ from denoagents.testing.network import Network
 from denoagents.testing.process import SimulatedProcess
 from denoagents.testing.pulse import SimulatedPulse
 from denoagents.testing.scheduler import Scheduler
+from denoagents.testing.simulated_store import SimulatedDisk, SimulatedStore
 
 BROKER_HOST = "broker"
 BROKER = "tcp://broker:7400"
@@ -73,12 +74,15 @@ class World:
         *,
         settings: NodeSettings | None = None,
         store: LeaseStore | None = None,
+        disk: SimulatedDisk | None = None,
     ) -> None:
+        """`disk` is where the workers keep their durable actors."""
         self.scheduler = Scheduler(seed)
         self.network = Network(seed)
         self.chance = Random(f"fleet {seed}")
         self.settings = settings or NodeSettings()
         self.store = store or MemoryLeaseStore()
+        self.disk = disk
         self.nodes: list[SimulatedNode] = []
         """Every node that ever lived, in order of birth."""
         self.broker: Broker | None = None
@@ -152,6 +156,7 @@ class World:
                 transport=process.transport,
                 pulse=pulse,
                 incarnation=self._incarnation(),
+                store=self._state_store(process) if serve else None,
             )
         one = SimulatedNode(name, node, process, pulse, self.scheduler.now_ns, tuple(serve))
         self.nodes.append(one)
@@ -210,6 +215,14 @@ class World:
             raise UsageError(f"no node is called {name!r}; there are {known or 'none'}")
         return found[-1]
 
+    def lose_power(self) -> None:
+        """The machine of all workers goes dark: what their disk had not synchronized is lost."""
+        self.tell("the workers' machine loses its power")
+        for one in [one for one in self.nodes if one.is_worker and one.process.is_alive]:
+            self._over(one, "killed")
+        if self.disk is not None:
+            self.disk.lose_power()
+
     def _blocked(self, one: SimulatedNode) -> None:
         self.tell(f"{one} ends itself: its loop is blocked")
         self._over(one, "blocked")
@@ -252,6 +265,11 @@ class World:
         life = self._lives[name] = self._lives.get(name, 0) + 1
         label = f"{name}.{life}"
         return SimulatedProcess(self.scheduler, self.network, host or label, label)
+
+    def _state_store(self, process: SimulatedProcess) -> SimulatedStore | None:
+        if self.disk is None:
+            return None
+        return SimulatedStore(self.disk, self.scheduler.at, lambda: process.is_alive)
 
     def _incarnation(self) -> int:
         return self._incarnations.getrandbits(62) + 1
