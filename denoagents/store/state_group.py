@@ -77,6 +77,11 @@ class Group:
         self._write()
         return outcome
 
+    @property
+    def has_written(self) -> bool:
+        """Whether there is anything to commit; a claim that changed nothing is not."""
+        return bool(self._changed)
+
     # --- reading --------------------------------------------------------------------------------
 
     def _read(self, changes: Sequence[Change]) -> None:

@@ -195,6 +195,8 @@ class Writer:
             return outcomes
         some = [items[at] for at in rest]
         found, can_divide = self._attempt(some)
+        if any(isinstance(one, StoreFullError) for one in found) and self._empty_log():
+            found, can_divide = self._attempt(some)
         if can_divide and len(some) > 1:
             found = []
             for item in some:
@@ -242,7 +244,11 @@ class Writer:
         try:
             connection = self._connection or self._reopen()
             self._begin(connection, any(item.is_synced for item in items))
-            outcomes = Group(connection, self._path).run([item.change for item in items])
+            group = Group(connection, self._path)
+            outcomes = group.run([item.change for item in items])
+            if not group.has_written:  # it works on a full disk, too
+                connection.execute("ROLLBACK")
+                return outcomes, False
             (sequence,) = connection.execute(_NEXT).fetchone()
             connection.execute("COMMIT")
         except StoreError as error:
@@ -319,6 +325,16 @@ class Writer:
         self._connection = connection
         self.statistics.reopened += 1
         return connection
+
+    def _empty_log(self) -> bool:
+        """Make room: what the log holds goes into the file, and the log is cut."""
+        if self._connection is None:
+            return False
+        try:
+            row = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error:
+            return False
+        return not row[0]
 
     def _roll_back(self) -> None:
         if self._connection is not None and self._connection.in_transaction:
