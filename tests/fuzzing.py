@@ -21,15 +21,16 @@ import msgpack
 import msgspec
 import structlog
 
-from denoagents import Actor, Node, tell
+from denoagents import Actor, Node, reliable, tell
 from denoagents._native import packet, records
 from denoagents._native.peer import Peer
 from denoagents._native.router import RecordKind, SlotTable
 from denoagents.address import Address
 from denoagents.cluster import messages, slots
-from denoagents.errors import DenoagentsError, EncodingError, ProtocolError, from_wire
+from denoagents.errors import CorruptError, DenoagentsError, EncodingError, ProtocolError, from_wire
 from denoagents.link import compression, handshake
 from denoagents.node import handover
+from denoagents.store import segment
 
 WEIRD = (b"\xff" * 8, b"\x00" * 8, b"\x7f", b"\x80", b"\xc1", b"\xdd\xff\xff\xff\xff", b"\x91" * 90)
 
@@ -89,6 +90,11 @@ class Fuzzed(Actor):
         self.total += n + len(names) + (kept is not None)
         return self.total
 
+    @reliable
+    async def keep(self, n: int) -> int:
+        """Is delivered reliably."""
+        return n
+
     async def count_to(self, n: int):
         """Streams."""
         for i in range(min(n, 5)):
@@ -126,7 +132,11 @@ async def written_batches() -> list[bytes]:
             ]
             await asyncio.sleep(0)
             tasks[1].cancel()
+            tasks.append(asyncio.ensure_future(ref.keep(3)))
+            await tell(ref.keep, 4)
             await asyncio.sleep(0)
+            peer.signal(RecordKind.STARTED, 3)
+            peer.signal(RecordKind.LOST, 3)
             for kind in (RecordKind.REPLY, RecordKind.ITEM, RecordKind.ERROR):
                 peer.answer(kind, 1, msgpack.packb({"code": "remote", "text": "x"}))
             peer.signal(RecordKind.END, 1)
@@ -134,9 +144,11 @@ async def written_batches() -> list[bytes]:
             peer.pause(f"Fuzzed/{key}")
             peer.resume(f"Fuzzed/{key}")
             peer.flush()
-            tasks[0].cancel()
+            for task in tasks:
+                task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         peer.end("enough")
+    link.batches.append(bytes([RecordKind.HANDLED, 3, 2, 8, 5]))
     # A name defined in one batch is used in later ones: each stands with those before it.
     return [b"".join(link.batches[:count]) for count in range(1, len(link.batches) + 1)]
 
@@ -184,6 +196,9 @@ def control_messages() -> list[bytes]:
         messages.Answer(re=3, body={"a": 1}, error={"code": "x"}),
         messages.Ship(version=1, group="g", slot=3, actor="Fuzzed/a", state=b"x", waiting=[b"y"]),
         messages.Released(version=1, group="g", actors=[lingering]),
+        messages.Quarantine(
+            message=messages.Quarantined(5, 6, "Fuzzed/a", "add", b"x", "poison", trace=b"t")
+        ),
     ]
     return [messages.encode(message) for message in made]
 
@@ -193,6 +208,26 @@ def packed_actors() -> tuple[bytes, bytes]:
     timer = handover.PackedTimer("add", b"\x91\x01", 1.0, 0.0)
     child = handover.PackedChild("Fuzzed/a/b", "Fuzzed", handover.PackedActor(b"\x80", [], [timer]))
     return msgspec.msgpack.encode(handover.PackedActor(b"\x80", [child], [timer])), b""
+
+
+def segment_of_three() -> bytes:
+    """A segment of a log with three records."""
+    rows = (segment.pack_record(7, number, 1, b"payload %d" % number) for number in (1, 2, 3))
+    return segment.pack_header(segment.Header(7, 1, 0)) + b"".join(rows)
+
+
+def read_segment(data: bytes) -> None:
+    """Whatever happened to the file, only what was written is found."""
+    try:
+        found = segment.scan(data).found
+    except CorruptError as error:
+        raise ProtocolError(str(error)) from None
+    for one in found:
+        payload = data[one.offset : one.offset + one.size]
+        if payload != b"payload %d" % one.sequence:
+            raise FoundError(f"record {one.sequence} reads {payload!r}")
+    if len(found) < 3:
+        raise ProtocolError("cut or damaged")
 
 
 def decoders(node: Node, batches: list[bytes]) -> dict[str, Decoder]:
@@ -240,6 +275,7 @@ def decoders(node: Node, batches: list[bytes]) -> dict[str, Decoder]:
             msgspec.msgpack.Decoder(handover.PackedActor).decode,
             (msgspec.MsgspecError, RecursionError, ValueError),
         ),
+        "segment": Decoder([segment_of_three()], read_segment),
         "address": Decoder(
             [b"Type/key/child", b"Type/%2F%20key"],
             lambda data: Address.parse(data.decode("utf-8", "replace")),
