@@ -25,7 +25,7 @@ def small_disk(tmp_path):
 async def fill(store, told):
     """Commit until the disk is full; returns the errors of one round of sixteen."""
     for turn in range(100):
-        commits = [Commit(f"A/{n}", 1, b"%d " % turn + os.urandom(20_000)) for n in range(16)]
+        commits = [Commit(f"A/{turn}-{n}", 1, os.urandom(20_000)) for n in range(16)]
         ends = await asyncio.gather(
             *[store.commit(one, "disk") for one in commits], return_exceptions=True
         )
