@@ -18,14 +18,18 @@ typedef struct { void *socket; int fd; short events; short revents; } denoagents
 typedef void (*denoagents_zmq_free)(void *data, void *hint);
 
 enum {
-    DENOAGENTS_ZMQ_DEALER = 5, DENOAGENTS_ZMQ_ROUTER = 6,              /* socket types */
+    DENOAGENTS_ZMQ_PAIR = 0, DENOAGENTS_ZMQ_REP = 4,                    /* socket types */
+    DENOAGENTS_ZMQ_DEALER = 5, DENOAGENTS_ZMQ_ROUTER = 6,
     DENOAGENTS_ZMQ_DONTWAIT = 1, DENOAGENTS_ZMQ_SNDMORE = 2,            /* send and receive flags */
     DENOAGENTS_ZMQ_POLLIN = 1, DENOAGENTS_ZMQ_POLLOUT = 2,              /* events */
     DENOAGENTS_ZMQ_FD = 14, DENOAGENTS_ZMQ_EVENTS = 15,                 /* options from here on */
     DENOAGENTS_ZMQ_LINGER = 17, DENOAGENTS_ZMQ_RECONNECT_IVL = 18, DENOAGENTS_ZMQ_BACKLOG = 19,
     DENOAGENTS_ZMQ_MAXMSGSIZE = 22, DENOAGENTS_ZMQ_SNDHWM = 23, DENOAGENTS_ZMQ_RCVHWM = 24,
     DENOAGENTS_ZMQ_LAST_ENDPOINT = 32, DENOAGENTS_ZMQ_ROUTER_MANDATORY = 33,
-    DENOAGENTS_ZMQ_IMMEDIATE = 39, DENOAGENTS_ZMQ_IPV6 = 42, DENOAGENTS_ZMQ_HANDSHAKE_IVL = 66,
+    DENOAGENTS_ZMQ_IMMEDIATE = 39, DENOAGENTS_ZMQ_IPV6 = 42, DENOAGENTS_ZMQ_CURVE_SERVER = 47,
+    DENOAGENTS_ZMQ_CURVE_PUBLICKEY = 48, DENOAGENTS_ZMQ_CURVE_SECRETKEY = 49,
+    DENOAGENTS_ZMQ_CURVE_SERVERKEY = 50, DENOAGENTS_ZMQ_ZAP_DOMAIN = 55,
+    DENOAGENTS_ZMQ_ZAP_ENFORCE_DOMAIN = 93, DENOAGENTS_ZMQ_HANDSHAKE_IVL = 66,
     DENOAGENTS_ZMQ_HEARTBEAT_IVL = 75, DENOAGENTS_ZMQ_HEARTBEAT_TIMEOUT = 77,
     DENOAGENTS_ZMQ_CONNECT_TIMEOUT = 79, DENOAGENTS_ZMQ_TCP_MAXRT = 80,
     DENOAGENTS_ZMQ_IO_THREADS = 1, DENOAGENTS_ZMQ_MAX_SOCKETS = 2,      /* of a context */
@@ -61,6 +65,13 @@ struct denoagents_zmq {
     int (*send)(void *socket, const void *data, size_t size, int flags);
     int (*recv)(void *socket, void *buffer, size_t size, int flags);
     int (*poll)(denoagents_zmq_pollitem *items, int count, long timeout_ms);
+    const char *(*msg_gets)(const denoagents_zmq_msg *message, const char *property);
+    int (*socket_monitor)(void *socket, const char *endpoint, int events);
+    int (*curve_keypair)(char *public_key, char *secret_key);           /* 41 bytes each, Z85 */
+    int (*curve_public)(char *public_key, const char *secret_key);
+    char *(*z85_encode)(char *out, const uint8_t *data, size_t size);
+    uint8_t *(*z85_decode)(uint8_t *out, const char *text);
+    int (*has)(const char *capability);
 };
 
 /* Fills `out` from the shared object at `path`: 0, or -1 when it cannot be opened, or is no libzmq 4.x
@@ -95,6 +106,13 @@ static inline int denoagents_zmq_open(const char *path, struct denoagents_zmq *o
         DENOAGENTS_SYMBOL("zmq_send", send),
         DENOAGENTS_SYMBOL("zmq_recv", recv),
         DENOAGENTS_SYMBOL("zmq_poll", poll),
+        DENOAGENTS_SYMBOL("zmq_msg_gets", msg_gets),
+        DENOAGENTS_SYMBOL("zmq_socket_monitor", socket_monitor),
+        DENOAGENTS_SYMBOL("zmq_curve_keypair", curve_keypair),
+        DENOAGENTS_SYMBOL("zmq_curve_public", curve_public),
+        DENOAGENTS_SYMBOL("zmq_z85_encode", z85_encode),
+        DENOAGENTS_SYMBOL("zmq_z85_decode", z85_decode),
+        DENOAGENTS_SYMBOL("zmq_has", has),
 #undef DENOAGENTS_SYMBOL
     };
     struct denoagents_zmq found;

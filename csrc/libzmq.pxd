@@ -26,7 +26,16 @@ cdef extern from "libzmq.h" nogil:
         size_t (*msg_size)(const zmq_msg *) noexcept nogil
         int (*msg_more)(const zmq_msg *) noexcept nogil
         int (*send)(void *, const void *, size_t, int) noexcept nogil
+        const char *(*msg_gets)(const zmq_msg *, const char *) noexcept nogil
+        int (*socket_monitor)(void *, const char *, int) noexcept nogil
+        int (*curve_keypair)(char *, char *) noexcept nogil
+        int (*curve_public)(char *, const char *) noexcept nogil
+        char *(*z85_encode)(char *, const unsigned char *, size_t) noexcept nogil
+        unsigned char *(*z85_decode)(unsigned char *, const char *) noexcept nogil
+        int (*has)(const char *) noexcept nogil
     int denoagents_zmq_open(const char *path, denoagents_zmq *out)
+    int PAIR "DENOAGENTS_ZMQ_PAIR"
+    int REP "DENOAGENTS_ZMQ_REP"
     int DEALER "DENOAGENTS_ZMQ_DEALER"
     int ROUTER "DENOAGENTS_ZMQ_ROUTER"
     int DONTWAIT "DENOAGENTS_ZMQ_DONTWAIT"
@@ -44,6 +53,12 @@ cdef extern from "libzmq.h" nogil:
     int LAST_ENDPOINT "DENOAGENTS_ZMQ_LAST_ENDPOINT"
     int ROUTER_MANDATORY "DENOAGENTS_ZMQ_ROUTER_MANDATORY"
     int IMMEDIATE "DENOAGENTS_ZMQ_IMMEDIATE"
+    int CURVE_SERVER "DENOAGENTS_ZMQ_CURVE_SERVER"
+    int CURVE_PUBLICKEY "DENOAGENTS_ZMQ_CURVE_PUBLICKEY"
+    int CURVE_SECRETKEY "DENOAGENTS_ZMQ_CURVE_SECRETKEY"
+    int CURVE_SERVERKEY "DENOAGENTS_ZMQ_CURVE_SERVERKEY"
+    int ZAP_DOMAIN "DENOAGENTS_ZMQ_ZAP_DOMAIN"
+    int ZAP_ENFORCE_DOMAIN "DENOAGENTS_ZMQ_ZAP_ENFORCE_DOMAIN"
     int HANDSHAKE_IVL "DENOAGENTS_ZMQ_HANDSHAKE_IVL"
     int HEARTBEAT_IVL "DENOAGENTS_ZMQ_HEARTBEAT_IVL"
     int HEARTBEAT_TIMEOUT "DENOAGENTS_ZMQ_HEARTBEAT_TIMEOUT"

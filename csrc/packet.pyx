@@ -27,7 +27,10 @@ if (MAGIC, WIRE_VERSION) != (_MAGIC, _WIRE_VERSION):
 @cython.final
 @cython.freelist(64)
 cdef class Packet:
-    """One decoded packet. Kind 0 is junk; BEAT kinds carry the whole datagram as their body."""
+    """One decoded packet. Kind 0 is junk; BEAT kinds carry the whole datagram as their body.
+
+    A listening socket adds who sent it (`user`, with keys) and over which connection (`fd`).
+    """
 
     def __repr__(self) -> str:
         return (f"<Packet kind={self.kind} seq={self.seq} ack={self.ack} count={self.count} "

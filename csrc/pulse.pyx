@@ -60,6 +60,10 @@ cdef extern from "pulse.h" nogil:
         char* endpoint
         char* host
         char* port
+        int is_secured
+        char* public_key
+        char* secret_key
+        char* server_key
         watch_t* watch
         denoagents_zmq zmq
         void* given_context
@@ -187,12 +191,22 @@ cdef class Pulse:
         state.wake_read = state.wake_write = state.report_write = self.report_fd = -1
 
     def start(
-        self, str endpoint, uint64_t incarnation=0, *, str library=None, size_t context=0
+        self, str endpoint, uint64_t incarnation=0, *, str library=None, size_t context=0,
+        tuple keys=None,
     ) -> None:
         cdef pulse_t* state = <pulse_t*>self.state
+        cdef bytes public, secret, server
         if state.is_running:
             raise RuntimeError("the pulse beats already; stop it first")
         state.endpoint[0] = state.host[0] = state.port[0] = 0
+        state.is_secured = keys is not None
+        if keys is not None:
+            public, secret, server = keys
+            if not len(public) == len(secret) == len(server) == 32:
+                raise ValueError("a key has 32 bytes")
+            memcpy(state.public_key, <char*>public, 32)
+            memcpy(state.secret_key, <char*>secret, 32)
+            memcpy(state.server_key, <char*>server, 32)
         if endpoint is not None:
             self.aim(endpoint, library)
         state.incarnation = incarnation

@@ -76,6 +76,14 @@ static void pulse_connect(pulse_t *p) {
     pulse_set_option(p, DENOAGENTS_ZMQ_IMMEDIATE, 1);   /* no queue to nobody: a beat is for now */
     if (p->host[0] && strchr(p->host, ':')) pulse_set_option(p, DENOAGENTS_ZMQ_IPV6, 1);
     p->zmq.setsockopt(p->socket, DENOAGENTS_ZMQ_MAXMSGSIZE, &limit, sizeof limit);
+    if (p->is_secured && (
+            p->zmq.setsockopt(p->socket, DENOAGENTS_ZMQ_CURVE_PUBLICKEY, p->public_key, 32) ||
+            p->zmq.setsockopt(p->socket, DENOAGENTS_ZMQ_CURVE_SECRETKEY, p->secret_key, 32) ||
+            p->zmq.setsockopt(p->socket, DENOAGENTS_ZMQ_CURVE_SERVERKEY, p->server_key, 32))) {
+        p->zmq.close(p->socket);                        /* rather no beat than one in the open */
+        p->socket = NULL;
+        return;
+    }
     if (p->zmq.connect(p->socket, p->endpoint)) { p->zmq.close(p->socket); p->socket = NULL; }
 }
 

@@ -57,6 +57,8 @@ typedef struct {
     int ends_process;
     uint64_t incarnation;
     char endpoint[256], host[200], port[8];
+    int is_secured;                                 /* by CURVE, with these keys */
+    char public_key[32], secret_key[32], server_key[32];
     watch_t *watch;
     struct denoagents_zmq zmq;
     void *given_context;

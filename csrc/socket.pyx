@@ -14,12 +14,16 @@ import os as _os
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.stdlib cimport atoi
+from libc.string cimport memcpy, strcmp
 
 cimport cython
 
 from denoagents._native.packet cimport HEADER, LARGE, Packet, read_packet, write_packet
 from libzmq cimport *
+
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size)
 
 cdef enum:
     BURST = 64              # packets received in one go
@@ -133,6 +137,8 @@ cdef class Socket:
     cdef readonly bint has_more             # the last receive() stopped at its limit
     cdef readonly int fd
     cdef readonly uint64_t bytes_in, bytes_out, packets_in, packets_out, junk_in
+    cdef str user                           # of the newest packet; "" until it is secured
+    cdef bint is_secured
     cdef public object on_input             # called when a send finds that something can be read
 
     def __cinit__(self, Context context not None, bint listens):
@@ -166,6 +172,27 @@ cdef class Socket:
         else:
             self._set(IMMEDIATE, 1)
             self._set(RECONNECT_IVL, -1)
+
+    def secure(self, bytes public not None, bytes secret not None, bytes server=None) -> None:
+        """Encrypt by CURVE: what listens asks ZAP about each caller, what dials wants `server`."""
+        cdef bytes domain = b"denoagents"
+        self._set_key(CURVE_PUBLICKEY, public)
+        self._set_key(CURVE_SECRETKEY, secret)
+        if self.is_router:
+            self._set(CURVE_SERVER, 1)
+            check(zmq.setsockopt(self.handle, ZAP_DOMAIN, <char *>domain, len(domain)), "ZAP_DOMAIN")
+            self._set(ZAP_ENFORCE_DOMAIN, 1)    # nobody who answers for callers: no caller
+        else:
+            self._set_key(CURVE_SERVERKEY, server or b"")
+        self.is_secured = True
+
+    cdef int _set_key(self, int option, bytes key) except -1:
+        return check(zmq.setsockopt(self.handle, option, <char *>key, len(key)), "a CURVE key")
+
+    @property
+    def address(self) -> int:
+        """The socket's C pointer, for its monitor."""
+        return <size_t>self.handle
 
     cdef int _set(self, int option, int value) except -1:
         return check(zmq.setsockopt(self.handle, option, &value, sizeof(int)), f"option {option}")
@@ -308,6 +335,16 @@ cdef class Socket:
         cdef size_t size = zmq.msg_size(frame_part)
         cdef Frame frame = None
         cdef Packet packet
+        cdef int fd = 0
+        cdef const char *word
+        cdef str user = None
+        if self.is_router:                      # what libzmq knows of the connection
+            word = zmq.msg_gets(frame_part, "__fd")
+            if word is not NULL:
+                fd = atoi(word)
+            if self.is_secured:
+                word = zmq.msg_gets(frame_part, "User-Id")
+                user = "" if word is NULL else self._same_user(word)
         if self.is_router:
             route = PyBytes_FromStringAndSize(
                 <const char *>zmq.msg_data(route_part), zmq.msg_size(route_part)
@@ -326,11 +363,22 @@ cdef class Socket:
                 route, <const unsigned char *>zmq.msg_data(frame_part), size, None
             )
         zmq.msg_close(frame_part)
+        packet.user, packet.fd = user, fd
         self.bytes_in += size
         self.packets_in += 1
         if packet.kind == 0:
             self.junk_in += 1
         return packet
+
+    cdef str _same_user(self, const char *word):
+        """The text of `word`; the same object while the same peer goes on."""
+        cdef Py_ssize_t size = 0
+        cdef const char *known = NULL
+        if self.user is not None:
+            known = PyUnicode_AsUTF8AndSize(self.user, &size)
+        if known is NULL or strcmp(known, word) != 0:
+            self.user = word.decode("ascii", "replace")
+        return self.user
 
     def close(self, int linger_ms=0) -> None:
         """Close; what was sent may still leave within `linger_ms`."""

@@ -242,10 +242,34 @@ class HandshakeError(LinkError):
     code = "handshake"
 
 
+class KeyRefusedError(HandshakeError):
+    """The other node does not let this key in, or not under this name; it says why."""
+
+    code = "key_refused"
+
+
 class UnreachableError(LinkError):
     """Nobody answers at the address."""
 
     code = "unreachable"
+
+
+class NotAllowedError(DenoagentsError):
+    """The key that was used is good for something else; `needs` names the role it takes."""
+
+    code = "not_allowed"
+
+    def __init__(
+        self, name: str = "", role: str = "", what: str = "do this", needs: str = ""
+    ) -> None:
+        self.name, self.role, self.needs = name, role, needs
+        super().__init__(
+            f"the key {name!r} has the role {role}, which may not {what}; "
+            f"that takes the role {needs}"
+        )
+
+    def facts(self) -> dict[str, Any]:
+        return {"name": self.name, "role": self.role, "needs": self.needs}
 
 
 class JoinRefusedError(DenoagentsError):

@@ -27,6 +27,8 @@ cdef enum:
 
 cdef class Packet:
     cdef readonly object route              # bytes: where it came from (ROUTER), else None
+    cdef readonly object user               # str: the sender's public key, as ZAP let it in
+    cdef readonly int fd                    # its connection, 0 where it is not asked for
     cdef readonly object body               # bytes, or a memoryview of a large one
     cdef readonly int kind
     cdef readonly int version               # of the wire

@@ -3,6 +3,8 @@ from typing import final
 @final
 class Packet:
     route: bytes | None
+    user: str | None
+    fd: int
     body: bytes | memoryview
     kind: int
     version: int

@@ -44,8 +44,12 @@ class Pulse:
         *,
         library: str | None = None,
         context: int = 0,
+        keys: tuple[bytes, bytes, bytes] | None = None,
     ) -> None:
-        """Begin to beat; without an endpoint only watch, with a lease that never ends."""
+        """Begin to beat; without an endpoint only watch, with a lease that never ends.
+
+        `keys` (own public, own secret, the broker's public) encrypt the beats.
+        """
     def stop(self) -> None:
         """Join the thread; the lease stays as it is."""
     def tick(self) -> int:

@@ -20,6 +20,7 @@ from denoagents._native.clock import Clock
 from denoagents._native.placement import assign
 from denoagents.broker.answering import Answering
 from denoagents.broker.health import Prober
+from denoagents.broker.keys import Keykeeper
 from denoagents.broker.operations import Operations
 from denoagents.broker.quarantine import Quarantine
 from denoagents.broker.records import decode_records, encode_record
@@ -37,6 +38,7 @@ from denoagents.link.link import Link
 from denoagents.link.mesh import Mesh
 from denoagents.link.settings import LinkSettings
 from denoagents.link.transport import Transport
+from denoagents.security.settings import SecuritySettings
 from denoagents.store.lease_store import LeaseStore, MemoryLeaseStore
 from denoagents.store.quarantine_store import beside
 
@@ -60,8 +62,13 @@ class Broker:
         clock: Clock | None = None,
         transport: Transport | None = None,
         incarnation: int = 0,
+        security: SecuritySettings | None = None,
     ) -> None:
-        """Without a `store` the broker forgets its fleet when it ends."""
+        """Without a `store` the broker forgets its fleet when it ends; with `security` it encrypts.
+
+        Raises: `ConfigurationError` when its key or the allow-list cannot be read.
+        """
+        self._keeper = Keykeeper(security or SecuritySettings(), self._keys_changed)
         self.bind, self.cluster, self.name = bind, cluster, name
         self.endpoint = ""
         """Where it listens, with the real port; "" before `start`."""
@@ -120,10 +127,14 @@ class Broker:
         self._tick()
 
     async def _listen(self) -> None:
+        keys = self._keeper.keyring
+        if keys is not None:
+            keys.name_of = self._name_of
         self._mesh = Mesh(
             identity=Identity(self.name, "broker", self.incarnation, self.cluster),
             events=self,
-            transport=self._transport or ZeroMQTransport(self._link_settings),
+            transport=self._transport or ZeroMQTransport(self._link_settings, credentials=keys),
+            credentials=keys,
             clock=self._clock,
             settings=self._link_settings,
             chance=Random(self.incarnation),
@@ -208,6 +219,8 @@ class Broker:
         """Remember where the peer can be told something."""
         if is_new or link.peer.incarnation not in self._links:
             self._links[link.peer.incarnation] = link
+        if is_new and self._keeper.is_told(link):
+            link.send(encode_record(messages.encode(self._keeper.published())), 1)
 
     def batch(
         self,
@@ -221,7 +234,7 @@ class Broker:
         del sender_now_ns, placement_version
         try:
             for payload in decode_records(body, count):
-                self._receive(link.peer.incarnation, messages.decode(payload))
+                self._receive(link, messages.decode(payload))
         except ProtocolError as error:
             log.warning("broker.protocol", peer=link.peer.name, reason=str(error))
             raise
@@ -256,12 +269,13 @@ class Broker:
 
     # --- what members say ---------------------------------------------------------------------
 
-    def _receive(self, sender: int, message: messages.ControlMessage) -> None:
-        fleet, now_ns = self.fleet, self.now_ns()
+    def _receive(self, link: Link, message: messages.ControlMessage) -> None:
+        fleet, now_ns, sender = self.fleet, self.now_ns(), link.peer.incarnation
         match message:
             case messages.Join():
                 if message.incarnation != sender:
                     raise ProtocolError("a join names another incarnation than the handshake")
+                self._keeper.check_join(link, message)
                 self.carry_out(fleet.join(message, now_ns))
             case messages.Ack():
                 self.carry_out(fleet.acknowledge(sender, message.version, now_ns))
@@ -272,11 +286,13 @@ class Broker:
             case messages.Leave():
                 self.carry_out(fleet.leave(sender, message, now_ns))
             case messages.Reaped():
+                self._keeper.check_worker(link, "report the end of a process")
                 self.carry_out(fleet.reaped(message.incarnation, now_ns))
             case messages.Answer():
                 self._answered(sender, message)
             case messages.Operate():
-                self._answering.begin(sender, message.id, self.operate(message.verb, message.body))
+                work = self._keeper.run(link, message, self.operate)
+                self._answering.begin(sender, message.id, work)
             case messages.Quarantine():
                 self._answering.begin(sender, message.id, self._quarantine(message.message))
             case _:
@@ -347,6 +363,17 @@ class Broker:
         now_ns = self.now_ns()
         self.carry_out(self.fleet.tick(now_ns))
         self._probe(now_ns)
+        self._keeper.look(now_ns / 1e9)
+
+    def _keys_changed(self) -> None:
+        """Tell everybody; end the sessions of who is not on the list any more."""
+        if self._mesh is not None:
+            self._send(tuple(self._links), self._keeper.published())
+            self._mesh.check_keys()
+
+    def _name_of(self, incarnation: int) -> str:
+        member = self.fleet.members.get(incarnation)
+        return "" if member is None else member.name
 
     def _probe(self, now_ns: int) -> None:
         workers = [member.incarnation for member in self.fleet.workers()]

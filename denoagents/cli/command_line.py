@@ -42,6 +42,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "bench": "Measure the framework on this machine.",
     },
     "Configure": {
+        "keys": "Make, allow, revoke keys; invite workers of other machines.",
         "config": "Show every setting and where it came from; check a file.",
         "completion": "Print the completion script for a shell.",
     },

@@ -47,9 +47,12 @@ def configured(
         profile: str | None,
         assignments: tuple[str, ...],
         broker: str | None = None,
+        keys: Path | None = None,
         output: str = "table",
         **others: Any,
     ) -> Any:
+        if keys is not None:
+            assignments = (*assignments, f"security.keys={keys.resolve()}")
         flags = [*assignments, *([f"broker.address={broker}"] if broker else [])]
         config = load(file=config_file, profile=profile, usual_profile=default_profile, flags=flags)
         invocation = Invocation(config, output == "json", _words_of(config, assignments))
@@ -58,6 +61,9 @@ def configured(
     for option in (
         click.option(
             "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set a config key."
+        ),
+        click.option(
+            "--keys", type=click.Path(path_type=Path), help="The keys folder (security.keys)."
         ),
         click.option("--profile", metavar="NAME", help="default, open (no limits) or wan."),
         click.option(

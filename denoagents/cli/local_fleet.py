@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,11 @@ from denoagents.cli.parent_pipe import teller
 from denoagents.cli.stop_signal import StoppedError, StopSignal
 from denoagents.errors import DenoagentsError
 from denoagents.node.node import Node
+from denoagents.node.settings import NodeSettings
+from denoagents.security.allow_list import Entry
+from denoagents.security.folder import KeysFolder, open_keyring
+from denoagents.security.key import Key
+from denoagents.security.settings import SecuritySettings
 
 READY_S: Final = 30.0
 """A worker that has not joined after this is reported."""
@@ -48,6 +53,22 @@ class FleetPlan:
     """Configuration flags, handed on to every child."""
     report: int | None = None
     """Pipe to our own parent."""
+    security: SecuritySettings = field(default_factory=SecuritySettings)
+
+    def make_worker_key(self) -> None:
+        """With keys, the workers of this machine get one, if none of the folder's fits."""
+        if not self.security.folder:
+            return
+        folder = KeysFolder(Path(self.security.folder))
+        open_keyring(self.security, "broker")
+        open_keyring(replace(self.security, roles=("operator",)), "client")
+        name = self.group or group_name(self.app)
+        owner = folder.allowed().owner_of(name)
+        if owner is None:
+            key = Key.make(name, "worker")
+            path = key.write(folder.path)
+            folder.change(lambda now: now.with_entry(Entry(key.public, name, "worker")))
+            log.info("made a key for the workers", file=str(path))
 
     def worker_arguments(self, name: str, broker: str) -> list[str]:
         """The command line of one worker."""
@@ -83,6 +104,7 @@ class LocalFleet:
     async def run(self) -> int:
         """Start everything, stay until told to end or nothing is left, end everything."""
         stop = StopSignal()
+        self._plan.make_worker_key()
         folder = _temporary_folder()
         broker = self._child("broker", [])
         store = self._plan.store or folder / "broker.store"
@@ -187,7 +209,8 @@ class LocalFleet:
             log.warning("child ended", child=child.name, reason=ended.reason, now=will)
 
     async def _connect(self) -> None:
-        self._client = Node(broker=self._endpoint, name=f"up-{os.getpid()}")
+        settings = NodeSettings(security=replace(self._plan.security, roles=("operator",)))
+        self._client = Node(broker=self._endpoint, name=f"up-{os.getpid()}", settings=settings)
         await self._client.start()
 
     async def _tell_reaped(self, incarnation: int) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -75,6 +76,8 @@ async def operator_node(invocation: Invocation) -> AsyncIterator[Node]:
     address = invocation.broker
     await _check_listens(address)
     settings = to_node_settings(invocation.config)
+    security = replace(settings.security, roles=("operator", "client"))
+    settings = replace(settings, security=security)
     node = Node(broker=address, name=f"{OPERATOR}{os.getpid()}", settings=settings)
     try:
         async with asyncio.timeout(ANSWER_S):
@@ -83,7 +86,8 @@ async def operator_node(invocation: Invocation) -> AsyncIterator[Node]:
         await node.close(drain=False)
         raise UnreachableError(
             f"{address} takes connections but does not answer (waited {ANSWER_S:g} s): "
-            "the broker there is frozen, or it is no denoagents broker; name another with --broker"
+            "the broker there is frozen, or it is no denoagents broker, "
+            "or it wants keys (name their folder with --keys); name another with --broker"
         ) from None
     try:
         yield node

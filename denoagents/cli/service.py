@@ -17,7 +17,11 @@ from denoagents.cli.failure import ExitCode
 from denoagents.cli.parent_pipe import teller
 from denoagents.cli.stop_signal import StoppedError, StopSignal
 from denoagents.config.load import Config
-from denoagents.config.plan import to_cluster_settings, to_link_settings
+from denoagents.config.plan import (
+    to_cluster_settings,
+    to_link_settings,
+    to_security_settings,
+)
 from denoagents.node.node import Node
 from denoagents.node.settings import NodeSettings
 from denoagents.store.lease_store import FileLeaseStore
@@ -114,6 +118,7 @@ async def serve_broker(plan: BrokerPlan) -> int:
         settings=to_cluster_settings(plan.config),
         link_settings=to_link_settings(plan.config),
         store=FileLeaseStore(plan.store) if plan.store is not None else None,
+        security=to_security_settings(plan.config),
     )
     try:
         await broker.start()

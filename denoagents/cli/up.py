@@ -53,6 +53,7 @@ def command(  # noqa: PLR0913 - one a flag
 
     require_file(app)  # before a broker is started for nothing
     from denoagents.cli.local_fleet import FleetPlan, LocalFleet
+    from denoagents.config.plan import to_security_settings
 
     plan = FleetPlan(
         app=app,
@@ -65,6 +66,7 @@ def command(  # noqa: PLR0913 - one a flag
         loop=loop,
         flags=invocation.flags,
         report=child.report,
+        security=to_security_settings(invocation.config),
     )
 
     async def stay() -> int:

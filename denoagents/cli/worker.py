@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,15 @@ if TYPE_CHECKING:
     help="File that keeps durable actors; one for all workers of a host.  "
     "[default: key store.path]",
 )
+@click.option(
+    "--advertise",
+    default="",
+    metavar="ADDRESS",
+    help="Where others find it, behind 0.0.0.0 or NAT.",
+)
+@click.option(
+    "--join", "token", default="", metavar="TOKEN", help="Enrol by `keys invite`'s token first."
+)
 @click.option("--check", is_flag=True, help="Load the app, show its actors, and end.")
 @broker_option
 @loop_option
@@ -47,6 +57,8 @@ def command(  # noqa: PLR0913 - one a flag
     group: str | None,
     bind: str,
     store: Path | None,
+    advertise: str,
+    token: str,
     loop: str,
     child: ChildFlags,
 ) -> int:
@@ -66,13 +78,20 @@ def command(  # noqa: PLR0913 - one a flag
     from denoagents.cli.service import WorkerPlan, replace_process, serve_worker
     from denoagents.config.plan import to_node_settings, to_store_settings
 
+    settings = to_node_settings(invocation.config, is_worker=True)
+    broker = invocation.broker
+    if token:
+        from denoagents.cli.keys import join_fleet
+
+        broker, security = join_fleet(invocation, token, name or "", settings)
+        settings = replace(settings, security=security)
     plan = WorkerPlan(
-        broker=invocation.broker,
+        broker=broker,
         types=application.types,
         name=name,
         group=group or application.name,
         bind=bind,
-        settings=to_node_settings(invocation.config, is_worker=True),
+        settings=replace(settings, advertise=advertise or settings.advertise),
         report=child.report,
         store=_store_of(application, store or Path(str(invocation.config["store.path"]))),
         store_settings=to_store_settings(invocation.config),

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from denoagents.errors import ProtocolError
+from denoagents.security.allow_list import MAX_ENTRIES, Entry
 
 Incarnation = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 MAX_VERSION = 2**32 - 1
@@ -214,6 +215,12 @@ class Settled(Message, frozen=True, tag="settled"):
     version: Version
 
 
+class Keys(Message, frozen=True, tag="keys"):
+    """The keys that the fleet lets in; every node checks them."""
+
+    entries: Annotated[list[Entry], msgspec.Meta(max_length=MAX_ENTRIES)]
+
+
 class Probe(Message, frozen=True, tag="probe"):
     """Deep health probe: answer with `{"ok": bool, ...}`."""
 
@@ -328,6 +335,7 @@ ControlMessage = (
     | Refused
     | Published
     | Settled
+    | Keys
     | Probe
     | Report
     | Drain

@@ -70,6 +70,8 @@ ACTOR: Final = (
 NODE: Final = (
     Key("node.join_timeout", "duration", "10s", "",
         "a node that the broker has not admitted by then gives up", ON, least=1_000_000),
+    Key("node.advertise", "text", "", "",
+        "where others find a worker that listens behind 0.0.0.0 or a NAT", ON),
     Key("node.drain_timeout", "duration", "30s", "6.4",
         "a worker that ends waits this long for its turns and its hand-over", ON),
 )
@@ -104,4 +106,11 @@ STORE: Final = (
         "a write that other processes hold up for longer is refused", ON, least=1_000_000),
 )
 
-KEYS: Final = (*STORE, *CLUSTER, *LINK, *ACTOR, *NODE, *LOGS, *BROKER)
+SECURITY: Final = (
+    Key("security.keys", "text", "", "",
+        "the keys folder; empty: ./.denoagents/keys if it is there; off: no keys", ON),
+    Key("security.key", "text", "", "",
+        "the key of this process; empty: by its node's name, or its role", ON),
+)
+
+KEYS: Final = (*STORE, *CLUSTER, *LINK, *ACTOR, *NODE, *LOGS, *BROKER, *SECURITY)

@@ -6,6 +6,7 @@ Rules: a field's suffix names its unit (`_s` seconds, `_bytes` bytes); rooms kno
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from denoagents.actor.settings import ActorSettings
@@ -15,6 +16,7 @@ from denoagents.errors import ConfigurationError
 from denoagents.limits.settings import AdmissionSettings
 from denoagents.link.settings import LinkSettings
 from denoagents.node.settings import NodeSettings
+from denoagents.security.settings import SecuritySettings
 from denoagents.store.settings import StoreSettings
 from denoagents.units import Bytes, Duration, Rate
 
@@ -74,6 +76,7 @@ ADMISSION: Final = {
 NODE: Final = {
     "batch_messages": "message_router.throughput.batch_size",
     "cluster_name": "cluster.name",
+    "advertise": "node.advertise",
     "join_timeout_s": "node.join_timeout",
     "drain_timeout_s": "node.drain_timeout",
 }
@@ -83,6 +86,8 @@ STORE: Final = {
     "busy_timeout_s": "store.busy_timeout",
 }
 
+KEYS_FOLDER: Final = Path(".denoagents/keys")
+"""Where keys are kept if nobody says otherwise."""
 NEVER_S: Final = 10.0 * 365 * 86400
 """Stands for "never" where a room takes a time."""
 
@@ -94,9 +99,18 @@ def to_node_settings(config: Config, *, is_worker: bool = False) -> NodeSettings
         "actor": to_actor_settings(config),
         "cluster": to_cluster_settings(config),
         "admission": to_admission_settings(config),
+        "security": to_security_settings(config),
         "ends_blocked_process": is_worker,
     }
     return _compose(NodeSettings, NODE, config, rooms)
+
+
+def to_security_settings(config: Config) -> SecuritySettings:
+    """The security room's part; a folder that is named must be there, the usual one may."""
+    folder = str(config["security.keys"])
+    if not folder:
+        folder = str(KEYS_FOLDER) if KEYS_FOLDER.is_dir() else ""
+    return SecuritySettings("" if folder == "off" else folder, str(config["security.key"]))
 
 
 def to_link_settings(config: Config) -> LinkSettings:

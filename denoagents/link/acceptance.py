@@ -7,6 +7,8 @@ get an answer only to an intact packet: WHO, which means "say hello again". Junk
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import structlog
 
 from denoagents._native.packet import Packet
@@ -25,6 +27,14 @@ _MAX_REFUSED = 65536
 _log = structlog.get_logger("denoagents.link")
 
 
+@dataclass(slots=True)
+class Claim:
+    """Whose an incarnation is, as long as it has sessions here."""
+
+    user: str | None
+    sessions: int = 0
+
+
 class Acceptance:
     """All accepted sessions of a node."""
 
@@ -34,9 +44,11 @@ class Acceptance:
         self._routes: dict[bytes, Link] = {}
         self._sessions: dict[tuple[int, int], Link] = {}
         self._refused: dict[int, str] = {}
+        self._claims: dict[int, Claim] = {}
         self.junk_packets = 0
         self.stray_packets = 0
         self.refused_hellos = 0
+        self.unlisted_packets = 0
 
     def listen(self, transport: Transport, endpoint: str) -> str:
         """Open the port; returns the real endpoint."""
@@ -66,7 +78,7 @@ class Acceptance:
             if route is None:
                 continue
             link = routes.get(route)
-            if link is None or packet.kind == PacketKind.HELLO:
+            if link is None or packet.kind == PacketKind.HELLO or packet.user != link.user:
                 self._stranger(route, packet)
                 continue
             link.quiet_ticks = 0
@@ -106,13 +118,20 @@ class Acceptance:
 
     def _stranger(self, route: bytes, packet: Packet) -> None:
         kind = packet.kind
+        keys = self._around.credentials
+        if keys is not None and not keys.is_allowed(packet.user):  # revoked since it came in
+            self.unlisted_packets += 1
+            return
         if kind == PacketKind.HELLO:
             try:
                 self._hello(route, packet)
             except ProtocolError as error:
                 self._refuse(route, Refused("protocol", str(error)))
         elif kind == PacketKind.BEAT:
-            self._around.events.datagram(route, bytes(packet.body))
+            if keys is None or keys.may_beat(packet.user, incarnation_of(packet.body)):
+                self._around.events.datagram(route, bytes(packet.body))
+            else:
+                self.unlisted_packets += 1
         elif kind in _KNOWN_ONLY:
             self.stray_packets += 1
             self._ask_who(route)
@@ -142,7 +161,11 @@ class Acceptance:
             self._refuse(route, handshake.other_version(packet.version, identity))
             return
         hello = handshake.decode(Hello, packet.body)
-        refused = handshake.refusal(hello, identity) or self._judge(hello)
+        refused = (
+            handshake.refusal(hello, identity)
+            or self._check_key(packet.user, hello)
+            or self._judge(hello)
+        )
         if refused is not None:
             self._refuse(route, refused, hello.name)
             return
@@ -152,8 +175,31 @@ class Acceptance:
         if link is None:
             peer = Peer(hello.name, hello.role, hello.incarnation, hello.endpoint)
             link = Link(self._around, self, peer, dialed=False, number=hello.session)
+            link.user = packet.user
             self._sessions[key] = link
+            self._claims.setdefault(hello.incarnation, Claim(packet.user)).sessions += 1
         self._admit(link, route, hello, is_new=is_new)
+
+    def _check_key(self, user: str | None, hello: Hello) -> Refused | None:
+        """Why this key may not say this hello: an incarnation belongs to the key that began it."""
+        keys = self._around.credentials
+        if keys is None:
+            return None
+        claim = self._claims.get(hello.incarnation)
+        if claim is not None and claim.user != user:
+            return Refused("key", "the incarnation belongs to another key")
+        reason = keys.refusal(user, hello.name, hello.role, hello.incarnation)
+        return Refused("key", reason) if reason else None
+
+    def check_keys(self) -> None:
+        """End the sessions of keys that are not let in any more."""
+        keys = self._around.credentials
+        reason = "its key was revoked"
+        body = handshake.encode(Refused("key", reason))
+        for link in self.links:
+            if keys is not None and not keys.is_allowed(link.user):
+                link.say(PacketKind.REFUSED, body=body)
+                link.finish(reason)
 
     def _judge(self, hello: Hello) -> Refused | None:
         """Why this session cannot begin or go on."""
@@ -232,7 +278,13 @@ class Acceptance:
 
     def link_ended(self, link: Link) -> None:
         self._detach(link)
-        self._sessions.pop((link.peer.incarnation, link.number), None)
+        incarnation = link.peer.incarnation
+        if self._sessions.pop((incarnation, link.number), None) is None:
+            return
+        claim = self._claims[incarnation]
+        claim.sessions -= 1
+        if not claim.sessions:
+            del self._claims[incarnation]
 
     def refuse(self, incarnation: int, reason: str) -> None:
         """End the sessions of `incarnation` and admit none any more."""
@@ -264,3 +316,8 @@ class Acceptance:
         wire, self._wire = self._wire, None
         if wire is not None:
             wire.close(linger_ms)
+
+
+def incarnation_of(beat: bytes | memoryview) -> int:
+    """Whose heartbeat it says it is (its layout: `cluster.beat`)."""
+    return int.from_bytes(beat[8:16], "little")

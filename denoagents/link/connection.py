@@ -14,6 +14,9 @@ import threading
 
 from denoagents._native.socket import CONNECTED, READABLE, Context, Socket
 from denoagents.errors import ConfigurationError, LinkError, UsageError
+from denoagents.link.authentication import Authentication
+from denoagents.link.barrier import Barrier
+from denoagents.link.credentials import Credentials
 from denoagents.link.settings import LinkSettings
 from denoagents.link.transport import Put, Receiver
 
@@ -40,6 +43,7 @@ class Connection:
         self._is_connected = False
         self._is_scheduled = False
         self._is_closed = False
+        self.barrier: Barrier | None = None
         self._loop = asyncio.get_running_loop()
         socket.on_input = self.watch
         self._loop.add_reader(socket.fd, self._drain)
@@ -76,12 +80,19 @@ class Connection:
         if is_connected == self._is_connected:
             return
         self._is_connected = is_connected
+        self._lift()
         if is_connected:
             self._receiver.connected()
         else:
             self._receiver.lost()
 
+    def _lift(self) -> None:
+        barrier, self.barrier = self.barrier, None
+        if barrier is not None:
+            barrier.close()
+
     def close(self, linger_ms: int = 0) -> None:
+        self._lift()
         if not self._is_closed:
             self._is_closed = True
             self._loop.remove_reader(self.socket.fd)
@@ -97,16 +108,25 @@ def check_loopback(endpoint: str) -> None:
         is_open = endpoint.startswith("tcp://") and host not in {"", "localhost", "lo"}
     if is_open:
         raise ConfigurationError(
-            f"{endpoint} can be reached from other machines, and this version has no keys to keep "
-            "strangers out; listen on tcp://127.0.0.1:PORT"
+            f"{endpoint} can be reached from other machines, and no keys keep strangers out. Make "
+            "them (`denoagents keys new broker --role broker`, then for each node `denoagents keys "
+            "new NAME --role worker`), or listen on tcp://127.0.0.1:PORT"
         )
 
 
 class ZeroMQTransport:
     """Sockets of one ZeroMQ context: its own, made at the first use, or one shared by many."""
 
-    def __init__(self, settings: LinkSettings | None = None, shared: Context | None = None) -> None:
+    def __init__(
+        self,
+        settings: LinkSettings | None = None,
+        shared: Context | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
+        """With `credentials` everything is encrypted, and only listed keys come in."""
         self._settings = settings or LinkSettings()
+        self._credentials = credentials
+        self._authentication: Authentication | None = None
         self._context = shared
         self._is_shared = shared is not None
 
@@ -129,10 +149,18 @@ class ZeroMQTransport:
         return socket
 
     def listen(self, endpoint: str, receiver: Receiver) -> tuple[Connection, str]:
-        check_loopback(endpoint)
+        keys = self._credentials
+        if keys is None:
+            check_loopback(endpoint)
         socket = self._socket(listens=True)
         try:
+            if keys is not None:
+                self._authenticate(keys)
+                socket.secure(keys.public, keys.secret)
             real = socket.bind(endpoint)
+        except ConfigurationError:
+            socket.close()
+            raise
         except OSError as error:
             socket.close()
             if error.errno in _NO_ADDRESS:
@@ -144,20 +172,40 @@ class ZeroMQTransport:
         connection = Connection(socket, receiver, dials=False, burst=self._settings.drain_packets)
         return connection, real
 
+    def _authenticate(self, keys: Credentials) -> None:
+        """Answer for callers, before the first can come."""
+        if self._authentication is None and self._context is not None:
+            self._authentication = Authentication(self._context, keys)
+
     def dial(self, endpoint: str, receiver: Receiver) -> Connection:
+        keys = self._credentials
+        server = None if keys is None else keys.server_key(endpoint)
+        if keys is not None and server is None:
+            raise LinkError("no key is known for it; the broker's allow-list has none")
+        barrier = None
         socket = self._socket(listens=False)
         try:
+            if keys is not None:
+                socket.secure(keys.public, keys.secret, server)
+                if self._context is not None:
+                    barrier = Barrier(self._context, socket, endpoint, keys)
             socket.connect(endpoint)
         except OSError as error:
+            if barrier is not None:
+                barrier.close()
             socket.close()
             if error.errno in _NO_ADDRESS:
                 raise UsageError(
                     f"{endpoint!r} is no address to dial; write tcp://HOST:PORT"
                 ) from None
             raise LinkError(f"cannot dial {endpoint}: {error.strerror}") from None
-        return Connection(socket, receiver, dials=True, burst=self._settings.drain_packets)
+        connection = Connection(socket, receiver, dials=True, burst=self._settings.drain_packets)
+        connection.barrier = barrier
+        return connection
 
     async def close(self) -> None:
+        if self._authentication is not None:
+            self._authentication.close()
         context, self._context = self._context, None
         if context is not None and not self._is_shared:
             ending = threading.Thread(target=context.close, name="link-close", daemon=True)

@@ -15,6 +15,7 @@ from denoagents.envelope import WIRE_VERSION
 from denoagents.errors import (
     EvictedError,
     HandshakeError,
+    KeyRefusedError,
     LinkError,
     LinkLost,
     ProtocolError,
@@ -91,7 +92,7 @@ class Welcome(msgspec.Struct, frozen=True):
 class Refused(msgspec.Struct, frozen=True):
     """The acceptor's other answer.
 
-    Codes: version, cluster, incarnation, session, full, evicted, protocol.
+    Codes: version, cluster, incarnation, session, full, evicted, protocol, key.
     """
 
     code: str
@@ -150,4 +151,6 @@ def error_of(refused: Refused) -> LinkError | EvictedError:
         return LinkLost(refused.reason)
     if refused.code == "protocol":
         return ProtocolError(refused.reason)
+    if refused.code == "key":
+        return KeyRefusedError(refused.reason)
     return HandshakeError(refused.reason)

@@ -19,6 +19,7 @@ from denoagents._native.packet import Packet
 from denoagents.envelope import PacketKind
 from denoagents.errors import DenoagentsError, LinkLost, PayloadTooLargeError, ProtocolError
 from denoagents.link.compression import FLAGS_MASK, NUMBERS, compress, decompress
+from denoagents.link.credentials import Credentials
 from denoagents.link.debts import Debts
 from denoagents.link.handshake import Identity, Peer
 from denoagents.link.session import Batch, GapError, Session
@@ -73,6 +74,8 @@ class MeshEvents(Protocol):
 class Surroundings:
     """What all links of one mesh share."""
 
+    credentials: Credentials | None = None
+
     def __init__(
         self, identity: Identity, events: MeshEvents, clock: Clock, settings: LinkSettings
     ) -> None:
@@ -125,6 +128,7 @@ class Link:
         "route",
         "session",
         "state",
+        "user",
     )
 
     def __init__(
@@ -135,6 +139,7 @@ class Link:
         self.number = number
         """The session's number among those of the dialer's incarnation."""
         self.state: State = "connecting"
+        self.user: str | None = None  # public key of who dialed, with keys
         self.key: object = None
         """Free for the node."""
         self.on_down: Callable[[], None] | None = None

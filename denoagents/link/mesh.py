@@ -14,6 +14,7 @@ from denoagents._native.clock import Clock
 from denoagents.envelope import PacketKind
 from denoagents.errors import EvictedError
 from denoagents.link.acceptance import Acceptance
+from denoagents.link.credentials import Credentials
 from denoagents.link.dialing import Dialing
 from denoagents.link.handshake import Identity, Peer
 from denoagents.link.link import Link, MeshEvents, Surroundings
@@ -36,8 +37,10 @@ class Mesh:
         clock: Clock,
         settings: LinkSettings | None = None,
         chance: Random | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         self._around = Surroundings(identity, events, clock, settings or LinkSettings())
+        self._around.credentials = credentials
         self._transport = transport
         self._chance = chance or Random()
         self._acceptance = Acceptance(self._around)
@@ -122,6 +125,10 @@ class Mesh:
         for link in tuple(self._dialed):
             if link.peer.incarnation == incarnation:
                 link.finish(reason, EvictedError(reason))
+
+    def check_keys(self) -> None:
+        """The allow-list has changed: sessions of keys that are not on it any more end."""
+        self._acceptance.check_keys()
 
     def send_datagram(self, route: bytes, packet: bytes) -> None:
         """Answer a heartbeat; lost if its connection is."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
 
+import structlog
+
 from denoagents._native import placement as native_placement
 from denoagents._native.clock import Clock
 from denoagents._native.peer import Peer
@@ -15,7 +17,14 @@ from denoagents._native.runtime import Cell
 from denoagents.actor.guardian import Guardian
 from denoagents.cluster import messages
 from denoagents.cluster.view import View
-from denoagents.errors import LinkLost, UnknownActorTypeError, nearest
+from denoagents.errors import (
+    KeyRefusedError,
+    LinkLost,
+    NotAllowedError,
+    UnknownActorTypeError,
+    nearest,
+)
+from denoagents.link.advertising import advertised, check_advertised
 from denoagents.link.connection import ZeroMQTransport
 from denoagents.link.handshake import Identity
 from denoagents.link.mesh import Mesh
@@ -27,6 +36,14 @@ from denoagents.node.peers import MeshAdapter, Peers
 from denoagents.node.placement import Placement
 from denoagents.node.settings import NodeSettings
 from denoagents.node.statistics import link_statistics
+from denoagents.security.allow_list import AllowList, Entry
+from denoagents.security.keyring import Keyring
+from denoagents.security.roles import check_serves
+
+MAX_BARS = 3
+"""Handshakes with the broker that end without a word before a join gives up."""
+
+log = structlog.get_logger("denoagents.node")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +62,7 @@ class Role:
     """The identity of the store of its durable actors."""
     fence: int = 0
     """The highest fence in there."""
+    keyring: Keyring | None = None
 
     @property
     def is_worker(self) -> bool:
@@ -97,11 +115,14 @@ class Attachment:
         self.mesh = self.peers.mesh = Mesh(
             identity=Identity(role.name, role.role, role.incarnation, settings.cluster_name),
             events=MeshAdapter(self.peers),
-            transport=transport or ZeroMQTransport(settings.link),
+            transport=transport or ZeroMQTransport(settings.link, credentials=role.keyring),
             clock=clock,
             settings=settings.link,
             chance=Random(role.incarnation),
+            credentials=role.keyring,
         )
+        if role.keyring is not None:
+            role.keyring.name_of, role.keyring.on_barred = self._name_of, self._barred
         group = role.group if role.is_worker else None
         self.placement = Placement(
             View(incarnation=role.incarnation, group=group, assign=native_placement.assign),
@@ -116,6 +137,7 @@ class Attachment:
         if edge is None and not role.is_worker:
             self.edge = Edge(settings.admission, clock, self._loop)
         self._broker: Peer | None = None
+        self._bars = 0
         self._weights: dict[tuple[str, str], tuple[int, dict[str, float]]] = {}
         self._is_draining = False
 
@@ -128,7 +150,11 @@ class Attachment:
 
     async def join(self) -> None:
         """Listen (workers), dial the broker, wait for admission."""
-        self.endpoint = await self.mesh.start(self.role.bind if self.role.is_worker else None)
+        if self.role.is_worker:
+            check_advertised(self.role.bind, self._settings.advertise)
+        real = await self.mesh.start(self.role.bind if self.role.is_worker else None)
+        if real is not None:
+            self.endpoint = self.mesh.endpoint = advertised(real, self._settings.advertise)
         self._router.admission = self.edge
         self._broker = self.peers.connect(self.role.broker, "broker")
         await self.membership.admitted(self._settings.join_timeout_s, self.role.broker)
@@ -227,6 +253,29 @@ class Attachment:
         """The fleet goes on without this incarnation (for Membership)."""
         self._host.evicted(reason)
 
+    def keys_changed(self, entries: list[Entry]) -> None:
+        """The fleet lets in these keys (for Membership)."""
+        if self.role.keyring is not None:
+            self.role.keyring.allowed = AllowList(entries)
+            self.mesh.check_keys()
+
+    def members_known(self, members: list[messages.MemberRecord]) -> None:
+        """Whose key must answer at each worker's endpoint (for Membership)."""
+        if self.role.keyring is not None:
+            self.role.keyring.know_servers([(one.name, one.endpoint) for one in members])
+
+    def _barred(self, endpoint: str, reason: str, is_final: bool) -> None:
+        """A connection is not let in: before admission that ends it, later the dialer goes on."""
+        self._bars += 1
+        if self._bars.bit_count() == 1:
+            log.warning("key.not_let_in", endpoint=endpoint, reason=reason, so_far=self._bars)
+        if endpoint == self.role.broker and (is_final or self._bars >= MAX_BARS):
+            self.membership.fail(KeyRefusedError(f"the broker at {endpoint}: {reason}"))
+
+    def _name_of(self, incarnation: int) -> str:
+        member = self.view.member(incarnation)
+        return "" if member is None else member.name
+
     def peer_up(self, peer: Peer, is_new: bool) -> None:
         """A link stands (for Peers)."""
         del is_new
@@ -250,6 +299,13 @@ class Attachment:
 
     def control(self, peer: Peer, payload: bytes) -> None:
         """A control message came."""
+        keyring, link = self.role.keyring, peer.link
+        if keyring is not None and peer is not self._broker and link is not None and link.user:
+            try:
+                check_serves(keyring.entry(link.user), "hand over actors")
+            except NotAllowedError as error:
+                log.warning("control message is not allowed", peer=peer.node_name, error=str(error))
+                return
         self.membership.control(peer, payload)
 
     def has_space(self, cell: Cell) -> None:

@@ -10,6 +10,7 @@ from denoagents._native.pulse import ANSWERED, EVICTED, UNKNOWN, Pulse, Watch
 from denoagents._native.runtime import Runtime
 from denoagents.node.blocked import BlockedTurns
 from denoagents.node.settings import NodeSettings
+from denoagents.security.keyring import Keyring
 
 JOIN_AGAIN_S = 1.0
 
@@ -70,7 +71,10 @@ class Heartbeat:
         on_evicted: Callable[[str], None],
         on_unknown: Callable[[], None],
         on_answered: Callable[[], None],
+        keyring: Keyring | None = None,
     ) -> None:
+        """With a `keyring` the beats are encrypted."""
+        self._keyring = keyring
         self.pulse, self._tick_s = pulse, tick_s
         self._on_evicted, self._on_unknown = on_evicted, on_unknown
         self._on_answered = on_answered
@@ -85,13 +89,16 @@ class Heartbeat:
 
     def start(self, runtime: Runtime, endpoint: str | None, *, needs_lease: bool) -> None:
         """Begin: beats go to the broker at `endpoint`; without one only turns are watched."""
-        self.pulse.start(endpoint, runtime.incarnation)
-        if isinstance(self.pulse, Pulse):
+        if not isinstance(self.pulse, Pulse):
+            self.pulse.start(endpoint, runtime.incarnation)
+        else:
+            keys = self._keyring.beat_keys if self._keyring is not None else None
+            self.pulse.start(endpoint, runtime.incarnation, keys=keys)
             self._blocked = BlockedTurns(self.pulse)
             self._blocked.start()
             if needs_lease:
                 runtime.lend(self.pulse)
-        elif needs_lease:
+        if needs_lease and not isinstance(self.pulse, Pulse):
             runtime.lend_word(self.pulse, self.pulse.lease_address)
         self._tick()
 

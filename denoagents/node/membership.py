@@ -21,6 +21,7 @@ from denoagents.errors import (
     to_wire,
 )
 from denoagents.node.placement import Placement
+from denoagents.security.allow_list import Entry
 
 log = structlog.get_logger("denoagents.node")
 
@@ -48,6 +49,12 @@ class Member(Protocol):
 
     def evicted(self, reason: str) -> None:
         """The fleet goes on without this incarnation."""
+
+    def keys_changed(self, entries: list[Entry]) -> None:
+        """The fleet lets in these keys."""
+
+    def members_known(self, members: list[messages.MemberRecord]) -> None:
+        """A version with these workers is about to be in force."""
 
 
 class Membership:
@@ -82,7 +89,8 @@ class Membership:
                 raise JoinRefusedError(self._last_refusal) from None
             raise UnreachableError(
                 f"no broker answers at {endpoint} within {timeout_s:g} s; "
-                f"start one with: denoagents broker --bind {endpoint}"
+                f"start one with: denoagents broker --bind {endpoint} "
+                "(one that has keys answers nobody without: name them with --keys)"
             ) from None
 
     # --- the link -----------------------------------------------------------------------------
@@ -168,7 +176,10 @@ class Membership:
                 self._joined(message)
             case messages.Refused():
                 self._refused(message)
+            case messages.Keys():
+                self._member.keys_changed(message.entries)
             case messages.Published():
+                self._member.members_known(message.record.members)
                 self._placement.on_version(message.record)
             case messages.Settled():
                 self._placement.on_settled(message.version)
@@ -215,6 +226,7 @@ class Membership:
     def _joined(self, message: messages.Joined) -> None:
         self.is_joined = True
         self._member.joined(message)
+        self._member.members_known(message.record.members)
         self._placement.on_version(message.record)
         if message.settled:
             self._placement.on_settled(message.settled)

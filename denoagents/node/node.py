@@ -42,6 +42,7 @@ from denoagents.node.rejoining import rejoin
 from denoagents.node.settings import NodeSettings
 from denoagents.node.statistics import guardian_statistics, node_statistics
 from denoagents.node.untyped import UntypedCalls
+from denoagents.security.folder import open_keyring
 
 A = TypeVar("A", bound=Actor)
 log = structlog.get_logger("denoagents.node")
@@ -77,7 +78,9 @@ class Node(UntypedCalls):
         self.settings = settings or NodeSettings()
         self.role = "embedded" if broker is None else "worker" if serve else "client"
         self.incarnation = incarnation or secrets.randbits(62) + 1
-        self.name = name or f"{self.role}-{os.getpid()}-{self.incarnation % 0xFFFF:04x}"
+        self._keyring = open_keyring(self.settings.security, self.role, name or "")
+        first = self.role if self._keyring is None else self._keyring.key.name
+        self.name = name or f"{first}-{os.getpid()}-{self.incarnation % 0xFFFF:04x}"
         self._broker, self._bind, self._group, self._weight = broker, bind, group, weight
         self._serve, self._clock, self._transport = tuple(serve), clock or Clock(), transport
         self._store = make_store(store)
@@ -95,6 +98,7 @@ class Node(UntypedCalls):
             on_evicted=self.evicted,
             on_unknown=self._unknown_to_broker,
             on_answered=lambda: None if self._fleet is None else self._fleet.membership.hurry(),
+            keyring=self._keyring,
         )
 
     # --- life ---------------------------------------------------------------------------------
@@ -161,6 +165,7 @@ class Node(UntypedCalls):
             signatures={declared.name: declared.signature() for declared in types},
             store=self.durable.store.identity if self.durable.is_given else "",
             fence=self.durable.highest,
+            keyring=self._keyring,
         )
         edge = None if self._fleet is None else self._fleet.edge
         fleet = Attachment(

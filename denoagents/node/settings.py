@@ -8,6 +8,7 @@ from denoagents.actor.settings import ActorSettings
 from denoagents.cluster.settings import ClusterSettings
 from denoagents.limits.settings import AdmissionSettings
 from denoagents.link.settings import LinkSettings
+from denoagents.security.settings import SecuritySettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,9 @@ class NodeSettings:
     link: LinkSettings = field(default_factory=LinkSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     admission: AdmissionSettings = field(default_factory=AdmissionSettings)
+    security: SecuritySettings = field(default_factory=SecuritySettings)
+    advertise: str = ""
+    """Where others find a worker that listens behind 0.0.0.0 or a NAT; "": where it listens."""
     batch_messages: int = 100
     """Most records in one batch on a link (plan 1.9); a batch never waits to be filled."""
     join_timeout_s: float = 10.0

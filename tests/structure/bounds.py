@@ -153,8 +153,13 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
     "denoagents/actor/supervision.py": {
         "_restarts_ns": ("the supervision's intensity", "RestartWindow, as time passes"),
     },
+    "denoagents/security/keyring.py": {
+        "_members": (MEMBERS, "Keyring.know_servers, with each version"),
+        "_servers": (MEMBERS, "Keyring.know_servers, with each version"),
+    },
     # --- link -------------------------------------------------------------------------------------
     "denoagents/link/acceptance.py": {
+        "_claims": ("LinkSettings.max_sessions", "Acceptance, when a session is over"),
         "_refused": ("_MAX_REFUSED (65 536)", "the oldest goes first"),
         "_routes": ("LinkSettings.max_sessions", "Acceptance, when a session is over"),
         "_sessions": ("LinkSettings.max_sessions", "Acceptance, when a session is over"),

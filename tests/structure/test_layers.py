@@ -249,7 +249,10 @@ def test_no_import_goes_in_a_circle():
 # --- what cores may not touch --------------------------------------------------------------------
 
 OWNERS = {
-    "time": ({"cli", "loadtest", "testing"}, "the time is handed in as ns; real time is `clock`'s"),
+    "time": (
+        {"cli", "loadtest", "testing", "security"},  # invitations end by the wall clock
+        "the time is handed in as ns; real time is `clock`'s",
+    ),
     "os.environ": ({"config", "cli"}, "the environment is read by config, which shows the origin"),
     "os.getenv": ({"config", "cli"}, "the environment is read by config, which shows the origin"),
     "zmq": ({"link", "node", "broker", "loadtest"}, "ZeroMQ is behind the link's transport"),

@@ -3,6 +3,7 @@ import pytest
 
 from denoagents.cluster import messages as m
 from denoagents.errors import ProtocolError
+from denoagents.security.allow_list import Entry
 
 RECORD = m.VersionRecord(
     version=3,
@@ -26,6 +27,7 @@ EVERY = [
     m.Refused(reason="no", retry_after_s=0.5),
     m.Published(record=RECORD),
     m.Settled(version=3),
+    m.Keys(entries=[Entry("ab" * 32, "w", "worker")]),
     m.Probe(id=1),
     m.Report(id=1),
     m.Drain(reason="x"),

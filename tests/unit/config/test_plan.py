@@ -24,7 +24,7 @@ INTERNAL = {
     "cluster": {"late_tick_s", "tick_every_s", "report_timeout_s"},
     "admission": {"weights", "max_waiting"},
     "store": set(),
-    "node": {"link", "actor", "cluster", "admission", "tick_s", "ends_blocked_process"},
+    "node": {"link", "actor", "cluster", "admission", "tick_s", "ends_blocked_process", "security"},
 }
 """Fields that no operator needs: each has its reason beside it."""
 ROUNDED = {"compression_threshold_bytes", "link"}
@@ -34,6 +34,8 @@ ELSEWHERE = {
     "broker.address": "the commands",
     "broker.store": "the broker command",
     "store.path": "the store and worker commands",
+    "security.keys": "to_security_settings",
+    "security.key": "to_security_settings",
     "logs.level": "the commands",
     "logs.form": "the commands",
     "request_handling.backpressure.strategy": "to_admission_settings",

@@ -1,0 +1,42 @@
+"""Why a dialed connection with keys does not come to be: libzmq's monitor, until it stands."""
+
+from __future__ import annotations
+
+import asyncio
+
+from denoagents._native.gate import FAILED, PROTOCOL_FAILED, REFUSED, Line
+from denoagents._native.socket import Context, Socket
+from denoagents.link.credentials import Credentials
+
+UNCLEAR = "no key of ours fits there: it has another key, or it speaks without keys"
+UNLISTED = "this process's key is not on its allow-list"
+
+
+class Barrier:
+    """Hears of one dialed socket's handshake; tells the credentials when it fails."""
+
+    def __init__(
+        self, context: Context, socket: Socket, endpoint: str, credentials: Credentials
+    ) -> None:
+        self._endpoint, self._credentials = endpoint, credentials
+        events = FAILED | PROTOCOL_FAILED | REFUSED
+        self._line = Line.monitor(context.address, socket.address, events)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._line.fd, self._look)
+        self._is_closed = False
+        self._loop.call_soon(self._look)  # the FD signals only what comes after a look
+
+    def _look(self) -> None:
+        while not self._is_closed and self._line.has_more():
+            seen = self._line.event()
+            if seen is None:
+                continue
+            is_final = seen[0] == REFUSED
+            self._credentials.barred(self._endpoint, UNLISTED if is_final else UNCLEAR, is_final)
+
+    def close(self) -> None:
+        """The connection stands, or is given up."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._loop.remove_reader(self._line.fd)
+            self._line.close()
