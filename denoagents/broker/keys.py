@@ -90,6 +90,11 @@ class Keykeeper:
         if self.keyring is None or now_s - self._looked_s < LOOK_S:
             return
         self._looked_s = now_s
+        self._load()
+
+    def _load(self) -> None:
+        if self.keyring is None:
+            return
         stamp = self._folder.stamp()
         if stamp == self._stamp:
             return
@@ -130,5 +135,6 @@ class Keykeeper:
             return allowed.without(invitation.name).with_entry(entry)
 
         await asyncio.to_thread(self._folder.change, decide)
+        asyncio.get_running_loop().call_soon(self._load)  # after the answer has left
         log.info("keys.enrolled", name=entry.name, role=entry.role)
         return {"name": entry.name, "role": entry.role, "public": entry.public}
