@@ -20,11 +20,8 @@ MEMORY_WARNING: Final = 120_000_000
 RECENT_S: Final = 600.0
 """Evictions are told for this long."""
 
-SENDER: Final = ("sent", "acknowledged", "retained", "refused", "expired", "unknown", "off")
-RECEIVER: Final = (
-    "accepted", "handled", "failed", "cancelled", "refused", "expired", "dead_lettered", "moved",
-    "waiting", "running", "off",
-)  # fmt: skip
+TOTALS: Final = {"sender": "sent", "receiver": "accepted", "reliable": "sent"}
+"""The sides of the books, and the term that each side's other terms add up to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +52,7 @@ def totals(status: Fields, before: Fields | None = None, seconds: float = 0.0) -
         "clients": sum(node["role"] != "worker" for node in nodes),
         "actors": sum(stat(node, "actors") for node in nodes),
         "rss_mb": round(sum(stat(node, "rss_mb") for node in nodes), 1),
-        "sender": {term: sum(sent(node, term) for node in nodes) for term in SENDER},
-        "receiver": {term: sum(received(node, term) for node in nodes) for term in RECEIVER},
+        **{side: _sums(nodes, side) for side in TOTALS},
         "silent_nodes": [node["name"] for node in nodes if node.get("statistics") is None],
     }
     if before is not None:
@@ -88,14 +84,19 @@ def stat(node: Fields, name: str) -> float:
     return value if isinstance(value, int | float) else 0
 
 
-def sent(node: Fields, term: str) -> int:
-    """A term of the node's accounting as a sender."""
-    return _term(node, "sender", term)
-
-
 def received(node: Fields, term: str) -> int:
     """A term of the node's accounting as a receiver."""
     return _term(node, "receiver", term)
+
+
+def _sums(nodes: list[Fields], side: str) -> dict[str, int]:
+    """Every term of one side, over all nodes, in the order in which a node tells them."""
+    sums = {TOTALS[side]: 0, "off": 0}
+    for node in nodes:
+        books = (node.get("statistics") or {}).get("accounting", {}).get(side, {})
+        for term, value in books.items():
+            sums[term] = sums.get(term, 0) + int(value)
+    return sums
 
 
 def _term(node: Fields, side: str, term: str) -> int:

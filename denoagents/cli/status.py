@@ -92,6 +92,7 @@ def _print(
 
 
 def _print_head(broker: Fields, sums: dict[str, Any]) -> None:
+    from denoagents.cli.fleet_report import TOTALS
     from denoagents.cli.output import console, show, show_seconds
 
     settled = "settled" if broker["is_settled"] else "not settled"
@@ -105,7 +106,7 @@ def _print_head(broker: Fields, sums: dict[str, Any]) -> None:
     parts.append(_count(int(sums["actors"]), "actor"))
     if "messages_per_s" in sums:
         parts.append(f"{show(round(sums['messages_per_s']))} messages/s handled")
-    off = abs(sums["sender"]["off"]) + abs(sums["receiver"]["off"])
+    off = sum(abs(sums[side]["off"]) for side in TOTALS)
     parts.append("accounting exact" if not off else f"accounting off by {off}")
     out.print(", ".join(parts))
 
@@ -174,17 +175,21 @@ def _print_clients(nodes: list[Fields]) -> None:
 
 
 def _print_accounting(sums: dict[str, Any]) -> None:
+    from denoagents.cli.fleet_report import TOTALS
     from denoagents.cli.output import console, show
 
     out = console()
     out.print("\n[bold]accounting[/] of all nodes that answered")
-    for side, total in (("sender", "sent"), ("receiver", "accepted")):
+    for side, total in TOTALS.items():
         terms = sums[side]
+        if side == "reliable" and not terms[total]:
+            continue
         parts = [
             f"{show(value)} {term}" for term, value in terms.items() if term not in (total, "off")
         ]
         shown = [p for p, (_, v) in zip(parts, _inner(terms, total), strict=True) if v] or ["0"]
-        out.print(f"  {total:<8} {show(terms[total])} = {' + '.join(shown)}  (off {terms['off']})")
+        name = "reliable" if side == "reliable" else total
+        out.print(f"  {name:<8} {show(terms[total])} = {' + '.join(shown)}  (off {terms['off']})")
 
 
 def _inner(terms: Fields, total: str) -> list[tuple[str, int]]:

@@ -101,6 +101,13 @@ def test_totals_are_sums_over_the_nodes_that_answered(status):
     assert (sums["workers"], sums["clients"], sums["actors"]) == (2, 1, 10)
     assert sums["receiver"]["accepted"] == 40
     assert sums["silent_nodes"] == ["c1"]
+    assert sums["reliable"] == {"sent": 0, "off": 0}
+
+
+def test_every_term_that_a_node_tells_is_summed(status):
+    books = {"sent": 5, "handled": 4, "outstanding": 1, "off": 0}
+    status["nodes"][0]["statistics"]["accounting"] |= {"reliable": books}
+    assert totals(status)["reliable"] == books
 
 
 def test_rates_need_two_readings_of_the_same_life(status):
