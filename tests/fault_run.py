@@ -200,7 +200,7 @@ class FaultRun:
             promise: Promise = kind if hasattr(denoagents, kind) else "plain"
             for n in range(count):
                 ref = options(client.actor(cls, f"{n}"), timeout_s=15)
-                is_ask = cls is app.Durable or n % 2 == 0
+                is_ask = n % 2 == 0
                 is_slow = cls is app.Plain and n % 10 == 0
                 method = ref.take_a_while if is_slow else ref.take
                 found.append(Target(f"{cls.__name__}/{n}", promise, is_ask, method))

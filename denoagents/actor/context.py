@@ -65,7 +65,7 @@ class Services(Protocol):
         """Seconds left for the request of the running turn."""
 
     def fence(self, cell: Cell) -> int:
-        """The fence of a durable actor."""
+        """The fence of an actor's running turns."""
 
     def remind(
         self,
@@ -179,7 +179,7 @@ class Context:
 
     @property
     def fence(self) -> int:
-        """A number that rises whenever the actor moves to another process; durable actors only.
+        """A number that rises whenever the actor moves to another process.
 
         Hand it to a system outside that refuses lower ones, so that a process which believes that
         it still owns the actor changes nothing there.

@@ -96,6 +96,11 @@ class Durables:
             self._send(life, list(life.outgoing))
         self.reminders.look_at(cell, life)
 
+    def fence_of(self, cell: Cell) -> int:
+        """Under which an actor runs here; of a durable one, that by which its state is claimed."""
+        life = self.lives.get(cell.address)
+        return self._fleet.fence_of(cell) if life is None else life.fence
+
     async def _claim(self, cell: Cell, declared: DurableType) -> Life:
         before = self.lives.pop(cell.address, None)
         if before is not None:

@@ -212,8 +212,8 @@ class Guardian(Recovery):
     # --- durable actors -----------------------------------------------------------------------
 
     def fence(self, cell: Cell) -> int:
-        """The fence of a durable actor."""
-        return self._life(cell, "a fence").fence
+        """The fence of an actor's running turns."""
+        return self.durables.fence_of(cell)
 
     def remind(
         self, cell: Cell, name: str, method: str, args: tuple[Any, ...], **when: Any

@@ -24,7 +24,7 @@ async def test_r1_kills_lose_nothing_acknowledged_and_double_nothing(tmp_path):
         run.start_workers(4)
         async with run.fleet.client("load") as client:
             await settled(client)
-            targets = run.targets(client, plain=ACTORS // 2, reliable=ACTORS // 2)
+            targets = run.targets(client, plain=ACTORS // 2, reliable=300, durable=200)
             voice = Voice("load", run.history, targets)
             carried, _ = await calibrate(voice, RATE)
             floor = RATE if FULL else min(RATE, 0.8 * carried)
