@@ -44,11 +44,17 @@ _CAUSES: Final = {
 }
 
 
-def error_of(path: Path, error: sqlite3.Error | OSError) -> StoreError:
+MISREAD: Final = (UnicodeError, TypeError, ValueError, OverflowError, LookupError)
+"""What Python says to values that no store of ours holds: the file is damaged."""
+
+
+def error_of(path: Path, error: Exception) -> StoreError:
     """The typed error for what SQLite or the system reports."""
     name = str(getattr(error, "sqlite_errorname", "") or "")
     if isinstance(error, OSError):
         name = "SQLITE_IOERR"
+    elif isinstance(error, MISREAD):
+        name = "SQLITE_CORRUPT"
     said = next((text for code, text in _CAUSES.items() if name.startswith(code)), "it fails")
     cls = StoreError
     if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
@@ -73,12 +79,13 @@ def connect(path: Path, *, timeout_s: float, is_new_allowed: bool = True) -> sql
             isolation_level=None,
             check_same_thread=False,
         )
+        connection.text_factory = _text
         try:
             _set_up(connection, path)
         except BaseException:
             connection.close()
             raise
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, *MISREAD) as error:
         raise error_of(path, error) from error
     return connection
 
@@ -176,6 +183,11 @@ def free_bytes(path: Path) -> int:
     """Bytes that the disk under the file still takes from this user."""
     found = os.statvfs(path.parent)
     return found.f_bavail * found.f_frsize
+
+
+def _text(content: bytes) -> str:
+    """A name in the file; a damaged one is not the one that is looked for."""
+    return content.decode(errors="replace")
 
 
 def _set_up(connection: sqlite3.Connection, path: Path) -> None:

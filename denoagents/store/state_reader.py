@@ -11,7 +11,14 @@ from typing import Final, TypeVar
 from denoagents.durability import Kept, Wake
 from denoagents.errors import FencedError
 from denoagents.store.settings import StoreSettings
-from denoagents.store.state_file import connect, error_of, identity_of, read_meta, write_meta
+from denoagents.store.state_file import (
+    MISREAD,
+    connect,
+    error_of,
+    identity_of,
+    read_meta,
+    write_meta,
+)
 from denoagents.store.state_rows import Head, Part, all_of, damaged, head_of, id_of, kept_of
 
 T = TypeVar("T")
@@ -85,7 +92,7 @@ class Reader:
                 timeout_s = self._settings.busy_timeout_s
                 self._connection = connect(self._path, timeout_s=timeout_s)
             return action(self._connection)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, *MISREAD) as error:
             self.close()
             raise error_of(self._path, error) from error
 

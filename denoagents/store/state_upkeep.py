@@ -22,7 +22,7 @@ import msgspec
 
 from denoagents.durability import JOURNAL
 from denoagents.errors import NotFoundError
-from denoagents.store.state_file import connect, error_of
+from denoagents.store.state_file import MISREAD, connect, error_of
 from denoagents.store.state_rows import (
     FLOOR,
     HANDLED,
@@ -82,7 +82,7 @@ def operated(path: Path) -> Iterator[sqlite3.Connection]:
             yield connection
         finally:
             connection.close()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, *MISREAD) as error:
         raise error_of(path, error) from error
 
 

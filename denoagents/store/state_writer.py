@@ -32,6 +32,8 @@ LAZY_S: Final = 0.05
 """How long a write that nobody waits for may wait for company."""
 LAZY_BYTES: Final = 4 << 20
 """At so many bytes of them it waits no longer."""
+MOST_LAZY_BYTES: Final = 32 << 20
+"""At so many bytes of them their senders wait."""
 MOST_CHANGES: Final = 512
 MOST_BYTES: Final = 8 << 20
 """Of one transaction: other processes wait for its end."""
@@ -121,6 +123,11 @@ class Writer:
             elif isinstance(item, Item):
                 self._lazy_bytes += item.change.size_bytes
             self._condition.notify()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether writes that nobody waits for come faster than they can be written."""
+        return self._lazy_bytes > MOST_LAZY_BYTES
 
     def close(self) -> None:
         """Write what waits, and let go of the file; waits for it."""

@@ -5,11 +5,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from denoagents.durability import Kept
+from denoagents.store.state_inspection import verify
 from denoagents.store.state_store import SqliteStateStore
 
 WRITER = str(Path(__file__).with_name("state_store_writer.py"))
@@ -30,15 +32,39 @@ def test_a_writer_killed_at_any_point_loses_nothing_it_was_told_and_leaves_nothi
     assert (found["missing"], found["phantoms"]) == (0, 0)
 
 
+def sharing(path, name, count):
+    """A process with sixteen actors that begin to commit when it is told to go."""
+    return subprocess.Popen(
+        [sys.executable, WRITER, str(path), "share", name, str(count)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_a_process_goes_on_when_another_on_the_same_file_is_killed(tmp_path):
+    path = tmp_path / "actors.db"
+    children = [sharing(path, "One", 200), sharing(path, "Two", 10**6)]
+    try:
+        for child in children:
+            assert child.stdout.readline() == "ready\n"
+            child.stdin.write("go\n")
+            child.stdin.flush()
+        time.sleep(0.3)
+        children[1].kill()
+        found = json.loads(children[0].communicate(timeout=40)[0])
+    finally:
+        for child in children:
+            child.kill()
+            child.communicate()
+    assert found["refused"] == 0
+    assert found["contended"] > 0, "they did not meet"
+    assert found["worst_s"] < 3
+    report = verify(path)
+    assert report.is_whole, report.problems
+
+
 def test_processes_share_the_file_under_load(tmp_path):
     path, count = tmp_path / "actors.db", 150
-    children = [
-        subprocess.Popen(
-            [sys.executable, WRITER, str(path), "share", name, str(count)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )
-        for name in ("One", "Two")
-    ]  # fmt: skip
+    children = [sharing(path, name, count) for name in ("One", "Two")]
     found = []
     try:
         for child in children:

@@ -216,7 +216,10 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "denoagents/store/state_writer.py": {
         "_failed": ("the actors with a commit under way", "Writer, when the failure was told"),
-        "_items": ("one a turn, and LAZY_BYTES of those nobody awaits", "Writer, each transaction"),
+        "_items": (
+            "one a turn, and MOST_LAZY_BYTES of those nobody awaits",
+            "Writer, each transaction",
+        ),
         "_news": ("the failed commits of one transaction", "Writer, after it"),
     },
     # --- cluster ----------------------------------------------------------------------------------
