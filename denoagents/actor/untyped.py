@@ -43,6 +43,7 @@ def method_at(
     priority: str | None,
     *,
     is_stream: bool = False,
+    reliable: bool | None = None,
 ) -> BoundMethod:
     """The method of the actor at `address`; declared where the type is hosted here, else plain."""
     parsed = Address.parse(address)
@@ -54,6 +55,8 @@ def method_at(
         declared = router.types.get(parsed.type)
     timeout_ns = 0 if timeout_s is None else int(timeout_s * 1e9)
     ref = Ref(router, text, declared, timeout_ns, -1 if priority is None else level(priority))
+    if reliable is not None:
+        ref = ref.with_options(reliable=reliable)
     if declared is not None:
         found = declared.method(method)
         if found.is_stream is not is_stream:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from denoagents.cli.failure import ExitCode
@@ -36,18 +36,23 @@ class Ended:
 
     code: int
     incarnation: int
-    """What it told us when it joined; 0 if it never did."""
+    """What it told us before it joined; 0 if it did not get there."""
     ran_s: float
+    has_joined: bool = True
+    has_drained: bool = True
+    """Whether it said so at its end."""
+    again_in_s: float = 0.0
+    """The back-off, if it is started again."""
 
     @property
     def was_asked(self) -> bool:
         """Whether it ended on purpose: drained, by us or by an operator."""
-        return self.code == ExitCode.OK
+        return self.code == ExitCode.OK and self.has_drained
 
     @property
     def never_can(self) -> bool:
         """Whether another attempt must fail the same way: wrong words, a refusal."""
-        return not self.incarnation and self.code in (ExitCode.USAGE, ExitCode.REFUSED)
+        return not self.has_joined and self.code in (ExitCode.USAGE, ExitCode.REFUSED)
 
     @property
     def reason(self) -> str:
@@ -56,6 +61,8 @@ class Ended:
             return f"killed by {signal.Signals(-self.code).name}"
         if self.code == ExitCode.BLOCKED:
             return "ended itself: its loop was held for too long"
+        if self.code == ExitCode.OK:
+            return "exit code 0, without draining: its own code ended the process"
         return f"exit code {self.code}"
 
 
@@ -99,6 +106,7 @@ class Child:
         self._process: Process | None = None
         self._stopping = asyncio.Event()
         self._is_reloading = False
+        self._told: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Child {self.name} pid={self.pid} restarts={self.restarts}>"
@@ -118,13 +126,13 @@ class Child:
         backoff = BACKOFF_FIRST_S
         while True:
             ended = await self._live()
-            self._on_end(self, ended)
+            if ended.ran_s >= CALM_S:
+                backoff = BACKOFF_FIRST_S
+            self._on_end(self, replace(ended, again_in_s=backoff))
             if self._take_reload():
                 continue
             if self.is_stopping or ended.was_asked or ended.never_can:
                 return ended
-            if ended.ran_s >= CALM_S:
-                backoff = BACKOFF_FIRST_S
             if await self._is_stopped_within(backoff):
                 return ended
             backoff = min(backoff * 2, BACKOFF_LONGEST_S)
@@ -167,6 +175,7 @@ class Child:
         read_fd, write_fd = os.pipe()
         words = [*self.arguments, *self._lifeline.arguments, "--report", str(write_fd)]
         self.incarnation = 0
+        self._told.clear()
         begun = loop.time()
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -195,11 +204,14 @@ class Child:
             raise
         finally:
             listening.cancel()
-        return Ended(code, self.incarnation, loop.time() - begun)
+        has_joined = not self._told.isdisjoint(("joined", "listening"))
+        ran_s = loop.time() - begun
+        return Ended(code, self.incarnation, ran_s, has_joined, "drained" in self._told)
 
     async def _listen(self, descriptor: int) -> None:
         async for fields in read_lines(descriptor):
             incarnation = fields.get("incarnation")
             if isinstance(incarnation, int):
                 self.incarnation = incarnation
+            self._told.add(str(fields.get("event")))
             self._on_event(self, fields)

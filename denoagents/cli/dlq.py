@@ -6,13 +6,14 @@ was handled, and not before, unless the command says otherwise.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from denoagents.cli.failure import ExitCode
 from denoagents.cli.invocation import Invocation, broker_option, configured, output_option
-from denoagents.errors import DenoagentsError, UsageError
+from denoagents.errors import DenoagentsError, QuarantinedError, UsageError
 from denoagents.units import Duration
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 COLUMNS: Final = ("id", "at", "target", "method", "deaths", "node", "reason")
+STORED_S: Final = 10.0
 PRIORITIES: Final = ("high", "normal", "low")
 
 
@@ -106,7 +108,11 @@ def replay(
     timeout: str | None,
     remove: str,
 ) -> int:
-    """Send messages again, one after the other; exit code 1 if one was not handled."""
+    """Send messages again, one after the other; exit code 1 if one was not handled.
+
+    They are sent as reliable messages: one that ends its worker's process three times more is in
+    the quarantine again, under another id.
+    """
     _check(numbers, is_all)
     timeout_s = None if timeout is None else float(Duration.parse(timeout))
     from denoagents.cli.operator_node import with_node
@@ -173,13 +179,23 @@ async def _replay(node: Node, row: Row, timeout_s: float | None, remove: str) ->
             *_arguments(row["payload"]),
             timeout_s=timeout_s,
             priority=PRIORITIES[row["priority"]],
+            reliable=True,
         )
     except DenoagentsError as raised:
         error = {"code": raised.code, "message": str(raised)}
-    removed = remove == "always" or (remove == "handled" and error is None)
+    if error is not None and error["code"] == QuarantinedError.code:
+        await _until_stored(node)  # it is there once more, under another id
+    removed = remove != "never" and (error is None or remove == "always")
+    removed = removed or (error is not None and error["code"] == QuarantinedError.code)
     if removed:
         await node.control("purge", {"ids": [row["id"]]})
     return {**result, "handled": error is None, "removed": removed, "error": error}
+
+
+async def _until_stored(node: Node) -> None:
+    async with asyncio.timeout(STORED_S):
+        while node.statistics()["quarantine"]["waiting"]:  # noqa: ASYNC110 - a figure
+            await asyncio.sleep(0.02)
 
 
 def _arguments(payload: bytes) -> list[Any]:

@@ -205,7 +205,8 @@ class LocalFleet:
         else:
             if self._reloading and ended.never_can:  # `_reload` says what follows
                 return
-            will = "stays down" if ended.never_can else "starts again"
+            will = f"starts again in {ended.again_in_s:g} s, restart {child.restarts + 1}"
+            will = "stays down" if ended.never_can else will
             log.warning("child ended", child=child.name, reason=ended.reason, now=will)
 
     async def _connect(self) -> None:

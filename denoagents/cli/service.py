@@ -82,6 +82,7 @@ async def serve_worker(plan: WorkerPlan) -> int | None:
 
 
 async def _serve(plan: WorkerPlan, node: Node, stop: StopSignal) -> int | None:
+    teller(plan.report)("starting", name=node.name, incarnation=node.incarnation)
     await stop.or_first(node.start())
     if node.state != "running":  # a signal came before the broker's word
         raise StoppedError
@@ -96,6 +97,7 @@ async def _serve(plan: WorkerPlan, node: Node, stop: StopSignal) -> int | None:
     log.info("draining", node=node.name, reason=reason or "asked by a signal")
     await stop.unless_insisted(node.close(drain=True))
     log.info("drained", node=node.name)
+    teller(plan.report)("drained", name=node.name)
     return ExitCode.OK
 
 
@@ -127,6 +129,7 @@ async def serve_broker(plan: BrokerPlan) -> int:
         )
         await stop.first()
         await stop.unless_insisted(broker.close())
+        teller(plan.report)("drained", name=broker.name)
     except StoppedError:
         return ExitCode.INTERRUPTED
     return ExitCode.OK

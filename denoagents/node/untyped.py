@@ -24,10 +24,12 @@ class UntypedCalls:
         *args: Any,
         timeout_s: float | None = None,
         priority: str | None = None,
+        reliable: bool | None = None,
         **kwargs: Any,
     ) -> Any:
         """Ask an actor by address, with plain values; for tools that do not have its class."""
-        return await self._target(address, method, timeout_s, priority)(*args, **kwargs)
+        target = self._target(address, method, timeout_s, priority, reliable=reliable)
+        return await target(*args, **kwargs)
 
     async def tell(
         self, address: str, method: str, *args: Any, priority: str | None = None, **kwargs: Any

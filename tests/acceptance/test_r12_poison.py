@@ -1,0 +1,137 @@
+"""R12: messages that end their process are quarantined after three kills; nobody else notices."""
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from real_fleet import OPEN, Child, is_alive, load, settled, until
+
+from denoagents import Node, tell
+
+FULL = bool(os.environ.get("DENOAGENTS_FULL"))
+APP = Path(__file__).parents[1] / "process" / "apps" / "poison.py"
+ROUNDS = 8 if FULL else 1
+RATE = 300
+app = load(APP)
+
+
+class Crowd:
+    """Asks bystanders at a steady rate, and counts what goes wrong."""
+
+    def __init__(self, client):
+        self.refs = [client.actor(app.Bystander, f"b{n}") for n in range(60)]
+        self.sent, self.errors, self.slowest_s = 0, [], 0.0
+
+    async def ask(self, number):
+        begun = time.monotonic()
+        try:
+            assert await self.refs[number % len(self.refs)].echo(number) == number
+        except Exception as error:
+            self.errors.append(repr(error))
+        self.slowest_s = max(self.slowest_s, time.monotonic() - begun)
+
+    async def keep_asking(self):
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                tasks.create_task(self.ask(self.sent))
+                self.sent += 1
+                await asyncio.sleep(1 / RATE)
+
+
+async def stop(task):
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def lines(path):
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def deaths(up):
+    """Name and reason of each child that `up` has seen end, and what it does about it."""
+    rows = [json.loads(line) for line in up.log.splitlines() if line.startswith("{")]
+    return [
+        (row["child"], row["reason"], row["now"]) for row in rows if row["event"] == "child ended"
+    ]
+
+
+@pytest.fixture
+def up(tmp_path):
+    child = Child("up", tmp_path, "up", APP, "--workers", 3, "--broker-port", 0)
+    yield child
+    child.end()
+
+
+async def _kept(client, count):
+    return len((await client.control("quarantined", {}))["rows"]) == count
+
+
+async def _is_whole(client):
+    rows = (await client.control("get", {"kind": "workers"}))["rows"]
+    return len(rows) == 3 and all(row["slots_held"] == row["slots_owned"] > 0 for row in rows)
+
+
+async def _nobody_is_left(up, family):
+    up.process.terminate()
+    await up.ended(30)
+    await until(lambda: not any(is_alive(one) for one in family), 5)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.asyncio
+async def test_r12_a_message_whose_handler_raises_three_times_is_quarantined(up, tmp_path):
+    """In its place: what came after it is handled once, when it is out of the way."""
+    endpoint = up.wait_for("ready")["endpoint"]
+    async with Node(broker=endpoint, settings=OPEN) as client:
+        await settled(client)
+        ref, path, after = client.actor(app.Victim, "v"), tmp_path / "v", tmp_path / "after"
+        await tell(ref.fail, str(path))
+        await tell(ref.add, str(after), 1)
+        await until(lambda: _kept(client, 1), 20)
+        await until(lambda: lines(after))
+        (row,) = (await client.control("quarantined", {}))["rows"]
+        assert row["target"] == "Victim/v"
+        assert "as asked" in row["reason"]
+        assert len(lines(path)) == 3
+        assert len(lines(after)) == 1
+        assert client.statistics()["accounting"]["off"] == 0
+    assert deaths(up) == [], "no process ended"
+
+
+CRASHING = """
+import os, threading
+from denoagents import Actor
+class Echo(Actor):
+    async def echo(self, n: int) -> int:
+        return n
+if not os.path.exists("may-live"):
+    threading.Timer(0.3, os._exit, (7,)).start()
+"""
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.asyncio
+async def test_r12_a_crash_looping_worker_is_restarted_with_a_growing_wait_that_is_told(tmp_path):
+    """100, 200, 400, 800 ms; when its code is well again, so is the fleet."""
+    path = tmp_path / "crashing.py"
+    path.write_text(CRASHING)
+    up = Child("up", tmp_path, "up", path, "--workers", 1, "--broker-port", 0)
+    try:
+        await until(lambda: len(deaths(up)) >= 4, 30)
+        (tmp_path / "may-live").touch()
+        told = [now for _, reason, now in deaths(up)[:4] if reason == "exit code 7"]
+        assert told == [
+            "starts again in 0.1 s, restart 1", "starts again in 0.2 s, restart 2",
+            "starts again in 0.4 s, restart 3", "starts again in 0.8 s, restart 4",
+        ]  # fmt: skip
+        endpoint = up.wait_for("ready")["endpoint"]
+        async with Node(broker=endpoint, settings=OPEN) as client:
+            assert await client.ask("Echo/a", "echo", 5, timeout_s=20) == 5
+        family = psutil.Process(up.pid).children(recursive=True)
+        await _nobody_is_left(up, family)
+    finally:
+        up.end()
