@@ -90,8 +90,14 @@ def configure(
     form: str = "auto",
     stream: TextIO | None = None,
     context: Mapping[str, object] | None = None,
+    shows_payloads: bool = False,
 ) -> LineWriter:
-    """Send every structlog line to `stream` (stderr); `context` stands in each line."""
+    """Send every structlog line to `stream` (stderr); `context` stands in each line.
+
+    Secrets are hidden in all of them, and what messages carry unless `shows_payloads`.
+    """
+    from denoagents.security.redaction import Redaction
+
     structlog = import_structlog()
     stream = sys.stderr if stream is None else stream
     for_people = form == "console" or (form == "auto" and stream.isatty())
@@ -103,6 +109,8 @@ def configure(
         structlog.processors.add_log_level,
         structlog.processors.StackInfoRenderer(),
         _timestamp(structlog, for_people),
+        structlog.processors.format_exc_info,
+        Redaction(shows_payloads=shows_payloads),
     ]
     if for_people:
         colours = stream.isatty() and "NO_COLOR" not in os.environ
@@ -110,7 +118,6 @@ def configure(
             colors=colours, exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
         )
     else:
-        processors.append(structlog.processors.format_exc_info)
         renderer = structlog.processors.JSONRenderer(serializer=_encode)
     structlog.configure(
         processors=[*processors, renderer],
@@ -124,7 +131,12 @@ def configure(
 def configure_for(config: Config, node: str = "") -> LineWriter:
     """As the keys `logs.level` and `logs.form` say."""
     level, form = str(config["logs.level"]), str(config["logs.form"])
-    return configure(level=level, form=form, context={"node": node} if node else {})
+    return configure(
+        level=level,
+        form=form,
+        context={"node": node} if node else {},
+        shows_payloads=bool(config["logs.payloads"]),
+    )
 
 
 def _timestamp(structlog: Any, for_people: bool) -> Processor:

@@ -83,6 +83,8 @@ LOGS: Final = (
     Key("logs.form", "choice", "auto", "",
         "console on a terminal, json elsewhere, or always one", ON,
         choices=("auto", "console", "json")),
+    Key("logs.payloads", "switch", "off", "",
+        "log lines may show what messages carry: payloads, prompts, long quotations", ON),
 )
 
 BROKER: Final = (

@@ -38,6 +38,7 @@ ELSEWHERE = {
     "security.key": "to_security_settings",
     "logs.level": "the commands",
     "logs.form": "the commands",
+    "logs.payloads": "the commands",
     "request_handling.backpressure.strategy": "to_admission_settings",
     "optimization.network.keep_alive.enabled": "to_link_settings",
 }
