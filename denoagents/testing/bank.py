@@ -185,6 +185,8 @@ def _judge_message(
     elif message.sender.end or message.sender.is_leaving:
         return
     elif message.is_ask:
+        if message.error.startswith("StoreFullError"):  # the answer of a full disk
+            return
         yield f"{message!r} ended {message.outcome or 'never'}: {message.error}"
     elif found is None and not journal.was_given_up(message):
         yield f"{message!r} never took effect"

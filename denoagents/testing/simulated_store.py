@@ -156,7 +156,7 @@ class SimulatedStore:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         chance, longest_s = self._disk.chance, self._disk.longest_s
-        self._last_s = max(self._last_s, loop.time()) + chance.uniform(0.0, longest_s)
+        self._last_s = max(self._last_s, loop.time() + chance.uniform(0.0, longest_s))
         told_s = chance.uniform(0.0, longest_s)
 
         def take_effect() -> None:

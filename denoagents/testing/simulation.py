@@ -266,13 +266,13 @@ class Simulation:
             one.process.start(voice.talk())
         if self.is_durable:
             chance = Random(f"teller {self.seed} {one}")
-            pause_s = self.pace_s * (10 if one.is_worker else 2)
+            pause_s = max(0.2, self.pace_s * (10 if one.is_worker else 2))
             teller = Teller(seen, "teller", self.keys[:6], chance, pause_s)
             self._voices.append(teller)
             one.process.start(teller.talk())
         if self.is_reliable:
             chance = Random(f"reliable voice {self.seed} {one}")
-            pause_s = self.pace_s * (10 if one.is_worker else 2)
+            pause_s = max(0.1, self.pace_s * (10 if one.is_worker else 2))
             other = ReliableVoice(
                 seen, "reliable", self.keys[:8], chance, pause_s, asks_wait=self.asks_wait
             )
