@@ -82,6 +82,18 @@ cdef class Stream:
         """Go on after `sent`; what is unsettled from `floor` on will be sent with its own numbers."""
         self.sent, self.floor = max(sent, self.sent), floor
 
+    def withdraw(self) -> None:
+        """Somebody else sends what is unsettled, from now on; the floor stays where it is."""
+        cdef Accounting books = self.router.books
+        for reply in list(self.outstanding.values()):
+            books.reliable_outstanding -= 1
+            books.reliable_withdrawn += 1
+            if isinstance(reply, Delivery):
+                (<Delivery> reply).outcome, (<Delivery> reply).place = WITHDRAWN, None
+                self.router.release(len((<Delivery> reply).payload) + OVERHEAD)
+        self.outstanding.clear()
+        self.on_settled = None
+
     def __len__(self):
         return len(self.outstanding)
 

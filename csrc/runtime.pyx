@@ -97,9 +97,11 @@ cdef class Runtime(Outcomes):
         if isinstance(known, Envelope):
             self.books.repeats += 1
             first = <Envelope> known
-            if first.reply.outgoing is None:
+            sender = first.reply.outgoing  # of this node; it may have left the message to another since
+            if sender is None or sender.outstanding.get(first.reply.sequence) is not first.reply:
                 first.reply = envelope.reply
-                first.reply.bind(first.method, first)
+                if envelope.reply.outgoing is None:  # one of a peer
+                    first.reply.bind(first.method, first)
         else:
             self.books.duplicates += 1
             envelope.reply.repeat((<tuple> known)[0])

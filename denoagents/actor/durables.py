@@ -40,6 +40,9 @@ class Outgoings(Protocol):
 
     on_settled: Any
 
+    def withdraw(self) -> None:
+        """Somebody else sends what is unsettled from now on."""
+
     def send(
         self, address: str, method: Any, payload: bytes, priority: int = 1, number: int = 0
     ) -> object:
@@ -102,9 +105,8 @@ class Durables:
         return self._fleet.fence_of(cell) if life is None else life.fence
 
     async def _claim(self, cell: Cell, declared: DurableType) -> Life:
-        before = self.lives.pop(cell.address, None)
+        before = self.lives.get(cell.address)
         if before is not None:
-            self._close(before)
             await self._written(before)
         try:
             fence = self._fleet.fence_of(cell)
@@ -116,7 +118,19 @@ class Durables:
         if state:
             for name, value in cell.type.decode_state(state).items():
                 setattr(cell.instance, name, value)
-        return Life(cell.address, fence, kept)
+        life = Life(cell.address, fence, kept)
+        if before is not None and before.stream is not None:
+            self._take_over(life, before)
+        return life
+
+    def _take_over(self, life: Life, before: Life) -> None:
+        """What the life before has sent from here is still under way; the new one hears of it."""
+        life.stream, before.stream = before.stream, None
+        life.stream.on_settled = lambda number, _: self._on_settled(life, number)
+        for number in list(life.outgoing):
+            if number <= before.sent and number not in before.outgoing:
+                life.settle(number)
+        self._send(life, [number for number in life.outgoing if number > before.sent])
 
     def can_leave(self, address: str) -> bool:
         """Whether nothing of the actor is under way (before it is passivated or handed over)."""
@@ -153,7 +167,7 @@ class Durables:
 
     def _close(self, life: Life) -> None:
         if life.stream is not None:
-            life.stream.on_settled = None
+            life.stream.withdraw()
             life.stream = None
 
     async def _written(self, life: Life) -> None:
