@@ -192,8 +192,15 @@ class Planted(NamedTuple):
     """Those that are tried first: they found it when the test was written."""
     is_busy: bool = False
     """It shows under many messages for few actors."""
+    is_durable: bool = False
+    """It shows where there are durable actors."""
     is_rare: bool = False
     """One story in hundreds shows it: the long form alone looks for it."""
+
+    @property
+    def how(self) -> dict[str, object]:
+        """What `play` is given."""
+        return {"only": self.only, "is_busy": self.is_busy, "is_durable": self.is_durable}
 
     def __repr__(self) -> str:
         return self.plant.__name__

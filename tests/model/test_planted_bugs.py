@@ -31,11 +31,11 @@ def seeds_for(planted):
 def test_a_planted_bug_is_caught(planted, monkeypatch):
     planted.plant(monkeypatch)
     for count, seed in enumerate(seeds_for(planted), 1):
-        found = play(seed, only=planted.only, is_busy=planted.is_busy).violations
+        found = play(seed, **planted.how).violations
         if found:
             print(f"caught by story {count}, seed {seed}: {found[0]}")
             monkeypatch.undo()
-            healthy = play(seed, only=planted.only, is_busy=planted.is_busy)
+            healthy = play(seed, **planted.how)
             assert not healthy.violations, "without the bug, too"
             return
     pytest.fail(f"{SEEDS} stories did not show it")
