@@ -2,9 +2,12 @@
 
    Records: kind (1 byte), length of the name (2), name, offset (8), length of the bytes (4), bytes.
    Kinds: W write, T truncate, S sync, U unlink, C created. Written after the call has returned, in
-   the order in which the calls did. */
+   the order in which the calls did.
+
+   FAILED_SYNC=N lets the Nth sync of a write-ahead log fail with EIO, and does not sync. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -83,9 +86,25 @@ ssize_t write(int fd, const void *bytes, size_t length) {
     return done;
 }
 
+static int must_fail(int fd) {
+    static int left = -1;
+    char link[40], name[4097];
+    ssize_t size;
+    if (left < 0) left = getenv("FAILED_SYNC") ? atoi(getenv("FAILED_SYNC")) : 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    size = readlink(link, name, sizeof name - 1);
+    if (!left || size < 4 || strncmp(name + size - 4, "-wal", 4)) return 0;
+    return --left == 0;
+}
+
 typedef int (*sync_call)(int);
 static int do_sync(sync_call real, int fd) {
-    int done = real(fd);
+    int done;
+    if (must_fail(fd)) {
+        errno = EIO;
+        return -1;
+    }
+    done = real(fd);
     pthread_mutex_lock(&lock);
     if (!done) record_of('S', fd, 0, 0, 0);
     pthread_mutex_unlock(&lock);

@@ -20,6 +20,7 @@ from process.state_store_writer import ACTORS, mode_of, number_of
 
 from denoagents.store import state_told
 from denoagents.store.state_file import connect
+from denoagents.store.state_inspection import verify
 from denoagents.store.state_reader import read_actor
 
 HERE = Path(__file__).parent
@@ -142,14 +143,19 @@ class Disk:
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("recorded")
-    recorder, log = folder / "recorder.so", folder / "log"
+def recorder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("recorder") / "recorder.so"
     subprocess.run(
-        ["gcc", "-shared", "-fPIC", "-O1", "-o", recorder, HERE / "disk_recorder.c", "-ldl",
+        ["gcc", "-shared", "-fPIC", "-O1", "-o", made, HERE / "disk_recorder.c", "-ldl",
          "-lpthread"], check=True,
     )  # fmt: skip
-    place = folder / "store"
+    return made
+
+
+@pytest.fixture(scope="module")
+def recorded(recorder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recorded")
+    place, log = folder / "store", folder / "log"
     place.mkdir()
     subprocess.run(
         [sys.executable, HERE / "state_store_writer.py", place / "actors.db", "record", "3"],
@@ -160,7 +166,12 @@ def recorded(tmp_path_factory):
     return str(place), records_of(log.read_bytes())
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the recorder is preloaded as Linux does it")
+ON_LINUX = pytest.mark.skipif(
+    sys.platform != "linux", reason="the recorder is preloaded as Linux does it"
+)
+
+
+@ON_LINUX
 @pytest.mark.timeout(600)
 def test_after_a_power_failure_nothing_told_in_the_mode_disk_is_missing(recorded, monkeypatch):
     monkeypatch.setattr(state_told, "boot", lambda: 1)  # the machine started anew
@@ -195,3 +206,48 @@ def compare(disk, folder, found):
         found["behind"] += there < told
         found["phantoms"] += there > disk.begun.get(actor, 0)
     connection.close()
+
+
+# --- an fsync that fails --------------------------------------------------------------------------
+
+FAILING = """
+import asyncio, sys
+from denoagents.durability import Commit
+from denoagents.errors import StoreFullError
+from denoagents.store.state_store import SqliteStateStore
+async def main():
+    store = SqliteStateStore(sys.argv[1])
+    await store.open()
+    told, failed = b"", 0
+    for n in range(1, 31):
+        state = b"state %d" % n
+        try:
+            await store.commit(Commit("A/1", 1, state, sent=n), "disk")
+        except StoreFullError as error:
+            failed += 1
+            assert "input/output" in str(error), error
+            kept = await store.claim("A/1", 1)
+            assert (kept.state if kept else b"") == told, (kept, told)
+        else:
+            told = state
+    assert failed == 1, failed
+    assert store.statistics()["reopened"] == 1
+    assert (await store.claim("A/1", 1)).state == told == b"state 30"
+    await store.close()
+asyncio.run(main())
+"""
+
+
+@ON_LINUX
+@pytest.mark.parametrize("which", [3, 9, 20, 30])
+def test_a_failed_fsync_is_told_and_the_store_serves_what_it_kept_before(recorder, tmp_path, which):
+    place = tmp_path / "store"
+    place.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING, place / "actors.db"],
+        env={**os.environ, "LD_PRELOAD": str(recorder), "RECORDED_FOLDER": str(place),
+             "RECORDED_LOG": str(tmp_path / "log"), "FAILED_SYNC": str(which)},
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert verify(place / "actors.db").is_whole
