@@ -37,7 +37,7 @@ cdef class Ref:
         return self.cell
 
     def with_options(self, timeout_ns=None, priority=None, reliable=None):
-        """A ref to the same actor whose requests have another timeout or priority, or are reliable."""
+        """A ref whose requests have another timeout or priority, or are reliable (2, 3: kept in the journal)."""
         return type(self)(
             self.router, self.address, self.type,
             self.timeout_ns if timeout_ns is None else timeout_ns,

@@ -251,6 +251,18 @@ cdef object keep_for_later(Target target, Ref ref, tuple args, dict kwargs, Turn
     return SENT
 
 
+cdef object keep_in_journal(Target target, Ref ref, tuple args, dict kwargs):
+    """What code outside of turns tells durably leaves when its node has kept it."""
+    cdef object payload = target.method.encode_arguments(args, kwargs)
+    cdef int priority = 1 if ref.priority < 0 else ref.priority
+    ref.router.runtime.check_thread()
+    if ref.router.runtime.stopped:
+        raise NodeStoppedError("this node has stopped")
+    if len(payload) > ref.router.max_payload:
+        raise PayloadTooLargeError(len(payload), ref.router.max_payload)
+    return ref.router.directory.journal(ref.address, target.method.name, payload, priority, ref.reliable)
+
+
 cpdef object tell(target, args, kwargs):
     """Send one way; an awaitable that waits only for credit."""
     cdef Target bound
@@ -268,6 +280,8 @@ cpdef object tell(target, args, kwargs):
     turn = turn_of_context()
     if turn is not None and turn.outgoing is not None:
         return keep_for_later(bound, ref, args, kwargs, turn)
+    if ref.reliable > 1 and turn is None:
+        return keep_in_journal(bound, ref, args, kwargs)
     if ref.reliable > 0 or (bound.is_reliable and ref.reliable):
         destination = begin(bound, ref, args, kwargs, None, RELIABLE, turn)
         waiter = ref.router.keep_gate()

@@ -41,10 +41,13 @@ def options(
     timeout_s: float | None = None,
     priority: PriorityName | None = None,
     reliable: bool | None = None,
+    durability: Literal["os", "disk"] | None = None,
 ) -> T:
     """The same ref with another timeout (seconds) or priority for its requests.
 
-    `reliable` says for them what `@reliable` says for a method.
+    `reliable` says for them what `@reliable` says for a method. With `durability`, tells from
+    outside of turns are kept by this node's store before the await returns (`os`: they survive the
+    end of the process, `disk`: that of the machine), and sent again by the next node of its name.
     """
     if not isinstance(ref, Ref):
         raise UsageError(
@@ -53,10 +56,18 @@ def options(
     if timeout_s is not None and not 0 < timeout_s < 1e9:
         raise UsageError(f"timeout_s must be above 0, got {timeout_s}")
     timeout_ns = None if timeout_s is None else int(timeout_s * 1e9)
+    kept = None if reliable is None else int(reliable)
+    if durability is not None:
+        if reliable is False or durability not in JOURNALED:
+            raise UsageError(f"durability is os or disk, and reliable; got {durability!r}")
+        kept = JOURNALED[durability]
     return cast(
-        "T",
-        Ref.with_options(ref, timeout_ns, None if priority is None else level(priority), reliable),
+        "T", Ref.with_options(ref, timeout_ns, None if priority is None else level(priority), kept)
     )
+
+
+JOURNALED = {"os": 2, "disk": 3}
+"""`Ref.reliable` of a ref whose tells are kept in the node's journal."""
 
 
 def level(priority: str) -> int:

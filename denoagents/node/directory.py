@@ -50,6 +50,7 @@ class Directory:
         self._loop: asyncio.AbstractEventLoop
         self._sweeping = False
         self.forwarded = 0
+        self.journal: Callable[[str, str, bytes, int, int], Awaitable[None]]
 
     def connect(
         self,

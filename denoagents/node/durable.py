@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,38 @@ from denoagents.actor.guardian import Guardian
 from denoagents.actor.reminders import Reminders, wall_clock
 from denoagents.durability import JOURNAL, StateStore
 from denoagents.errors import ConfigurationError, DenoagentsError, StoreError
+from denoagents.node.journal import Journal
 from denoagents.store.memory_state_store import MemoryStateStore
 from denoagents.store.state_store import SqliteStateStore
 
 log = structlog.get_logger("denoagents.node")
 
 WAKE_AGAIN_S = 1.0
+
+
+class _PatientStream:
+    """A stream of a node without a broker: messages wait until their target's type is hosted."""
+
+    def __init__(self, stream: Stream, node: DurableNode) -> None:
+        self._stream, self._node = stream, node
+
+    @property
+    def on_settled(self) -> Any:
+        return self._stream.on_settled
+
+    @on_settled.setter
+    def on_settled(self, called: Any) -> None:
+        self._stream.on_settled = called
+
+    def send(
+        self, address: str, method: Any, payload: bytes, priority: int = 1, number: int = 0
+    ) -> None:
+        sending = partial(self._stream.send, address, method, payload, priority, number)
+        type_name = address.partition("/")[0]
+        if type_name in self._node.router.tables:
+            sending()
+        else:
+            self._node.unhosted.setdefault(type_name, []).append(sending)
 
 
 def make_store(store: StateStore | str | Path | None) -> StateStore | None:
@@ -42,18 +69,26 @@ class DurableNode:
     """What a node does for its durable actors."""
 
     def __init__(
-        self, store: StateStore | None, guardian: Guardian, router: Router, clock: Clock
+        self,
+        store: StateStore | None,
+        name: str | None,
+        guardian: Guardian,
+        router: Router,
+        clock: Clock,
     ) -> None:
+        """`name` is None for a node whose next life has another one."""
         self.is_given = store is not None
         self.store: StateStore = MemoryStateStore() if store is None else store
-        self._guardian, self._router = guardian, router
+        self._guardian, self.router = guardian, router
         self.fence, self.highest = 0, 0
         self.fence_at: Callable[[Cell], int] = lambda _: self.fence
         self.durables = Durables(
             self.store, router.runtime, self, Reminders(router.runtime, wall_clock(clock))
         )
         guardian.durables = self.durables
+        self.journal = Journal(name or "", store if name else None, self.open_stream)
         self._waking: asyncio.Task[None] | None = None
+        self.unhosted: dict[str, list[Callable[[], object]]] = {}
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -69,6 +104,7 @@ class DurableNode:
         if self._waking is not None:
             self._waking.cancel()
             await asyncio.wait([self._waking])
+        self.journal.close()
         await self.durables.close()
         await self.store.close()
 
@@ -90,39 +126,46 @@ class DurableNode:
 
     def floor_of(self, stream: int) -> int:
         """All numbers of a sender's stream below are settled there."""
-        floor: int = self._router.runtime.windows.floor(stream)
+        floor: int = self.router.runtime.windows.floor(stream)
         return floor
 
     def open_stream(
         self, stream: int, sent: int, floor: int, on_settled: Callable[[int, object], None]
     ) -> Any:
         """A stream of tells that goes on after `sent`."""
-        opened = Stream(self._router, stream, sent, on_settled)
+        opened = Stream(self.router, stream, sent, on_settled)
         opened.resume(sent, floor)
-        return opened
+        return _PatientStream(opened, self) if self.fence else opened
+
+    def hosted(self, declared: ActorType) -> None:
+        """A node without a broker hosts this type from now on."""
+        for send in self.unhosted.pop(declared.name, ()):
+            send()
+        if declared.durable is not None:
+            self.activated()
 
     def wake(self, address: str) -> None:
         """Let the actor start, if it belongs here."""
         type_name, _, _ = address.partition("/")
-        table = self._router.tables.get(type_name)
-        if type_name not in self._router.types or table is None:
+        table = self.router.tables.get(type_name)
+        if type_name not in self.router.types or table is None:
             return
-        if not table.active[self._router.slot_at(address)]:
+        if not table.active[self.router.slot_at(address)]:
             return
         try:
-            cell = self._router.local_cell(address)
+            cell = self.router.local_cell(address)
         except DenoagentsError as error:
             log.warning("cannot_wake", actor=address, error=str(error))
             return
-        if not self._router.runtime.wake(cell):
-            self._router.runtime.loop.call_later(WAKE_AGAIN_S, self.wake, address)
+        if not self.router.runtime.wake(cell):
+            self.router.runtime.loop.call_later(WAKE_AGAIN_S, self.wake, address)
 
     # --- waking -------------------------------------------------------------------------------
 
     def activated(self) -> None:
         """Slots became active here, or a type is hosted from now on."""
         if self._waking is None or self._waking.done():
-            self._waking = self._router.runtime.loop.create_task(self._wake_all())
+            self._waking = self.router.runtime.loop.create_task(self._wake_all())
 
     async def _wake_all(self) -> None:
         try:

@@ -83,7 +83,7 @@ class Node(UntypedCalls):
         self.name = name or f"{first}-{os.getpid()}-{self.incarnation % 0xFFFF:04x}"
         self._broker, self._bind, self._group, self._weight = broker, bind, group, weight
         self._serve, self._clock, self._transport = tuple(serve), clock or Clock(), transport
-        self._store = make_store(store)
+        self._store, self._given_name = make_store(store), name
         self._state = "new"
         self._fleet: Attachment | None = None
         self._heartbeat = self._make_heartbeat(pulse)
@@ -136,13 +136,17 @@ class Node(UntypedCalls):
         if self._state == "starting":
             self._state = "running"
         self._guardian.start()
+        await self.durable.journal.open()
 
     def _build(self) -> None:
         watch = self._heartbeat.pulse.watch
         parts = assemble(self, self.settings, self._loop, self._clock, watch, self.incarnation)
         self.runtime, self.router, self._directory = parts.runtime, parts.router, parts.directory
         self._guardian, self._refs = parts.guardian, parts.refs
-        self.durable = DurableNode(self._store, parts.guardian, self.router, self._clock)
+        self.durable = DurableNode(
+            self._store, self._given_name, parts.guardian, self.router, self._clock
+        )
+        self._directory.journal = self.durable.journal.tell
         self._pools = Pools(self._refs, self._pool_weights)
         for cls in (*self._serve, HealthProbe):
             self.durable.check(self._refs.type_of(cls))
@@ -322,8 +326,7 @@ class Node(UntypedCalls):
                 self.durable.check(declared)
                 self._refs.host(cls)
                 self.router.tables[declared.name] = self._embedded
-                if declared.durable is not None:
-                    self.durable.activated()
+                self.durable.hosted(declared)
 
     # --- what the rooms below call --------------------------------------------------------------
 

@@ -1,7 +1,9 @@
 """Workers that share a store are killed: states, replies, transfers and reminders outlive them."""
 
 import asyncio
+import os
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from denoagents import options
 from denoagents.errors import DenoagentsError, JoinRefusedError
 
 APP = Path(__file__).parent / "apps" / "banking.py"
+SENDER = Path(__file__).parent / "durable_sender.py"
 app = load(APP)
 
 
@@ -116,3 +119,40 @@ async def test_a_worker_with_another_store_is_refused_with_the_remedy(fleet):
     assert "--store" in other.log
     assert "another one than that of" in other.log
     assert DenoagentsError.by_code["join_refused"] is JoinRefusedError
+
+
+@pytest.mark.asyncio
+async def test_what_a_killed_client_had_sent_durably_is_handled_once(fleet):
+    async def send(count: int) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, SENDER, fleet.endpoint, fleet.folder / "sent.db", str(count),
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(SENDER.parents[1])])},
+        )  # fmt: skip
+
+    async with fleet.client() as client:
+        await settled(client, "a", "b")
+        for name in "ab":  # nobody can handle anything while it sends
+            fleet.workers[name].freeze()
+        sender = await send(200)
+        try:
+            assert await asyncio.wait_for(sender.stdout.readline(), 20) == b"kept\n"
+        finally:
+            sender.kill()
+            await sender.wait()
+        for name in "ab":
+            fleet.workers[name].kill()
+        fleet.start("a", "b")
+        await settled(client, "a", "b", seconds=15)
+        account = options(client.actor(app.Account, "target"), timeout_s=20)
+        assert await account.balance() <= 200
+        sender = await send(0)  # the next life of the same node
+        try:
+            await until(lambda: _is(account, 200), 15)
+        finally:
+            await sender.wait()
+        assert await account.balance() == 200
+
+
+async def _is(account: "app.Account", cents: int) -> bool:
+    return await account.balance() == cents

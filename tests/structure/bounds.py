@@ -282,6 +282,13 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "accepted": ("LinkSettings.max_sessions", "Peers.link_over"),
         "dialed": (MEMBERS, "Peers.over"),
     },
+    "denoagents/node/durable.py": {
+        "unhosted": ("what the store keeps unsent for types not hosted yet", "DurableNode.hosted"),
+    },
+    "denoagents/node/journal.py": {
+        "_leaving": ("sends that the store is keeping", "Journal.leave, in order"),
+        "_settled": ("what was handled; written within 50 ms", "Journal.settle"),
+    },
     "denoagents/node/placement.py": {
         "_fences": (f"{SLOTS} a group", "nobody: fixed"),
         "_groups": ("the groups of the fleet", "nobody: groups stay"),
