@@ -25,7 +25,7 @@ from denoagents.actor.durables import Durables
 from denoagents.actor.guardian import Guardian
 from denoagents.actor.reminders import Reminders, wall_clock
 from denoagents.durability import JOURNAL, StateStore
-from denoagents.errors import ConfigurationError, DenoagentsError, StoreError
+from denoagents.errors import ConfigurationError, DenoagentsError, StoreError, UsageError
 from denoagents.node.journal import Journal
 from denoagents.store.memory_state_store import MemoryStateStore
 from denoagents.store.state_store import SqliteStateStore
@@ -117,6 +117,14 @@ class DurableNode:
             "store; write Node(store='state.db', …), or @durable(mode='memory') for state that "
             "ends with the process"
         )
+
+    def check_pool(self, declared: ActorType) -> None:
+        """Raise `UsageError` if a pool cannot have members of this type."""
+        if declared.durable is not None:
+            raise UsageError(
+                f"{declared.name} is durable: its actors are named by type and key, so that they "
+                "can be found again, and cannot be a pool's members"
+            )
 
     # --- what durable actors ask of their node ------------------------------------------------
 

@@ -265,11 +265,7 @@ class Node(UntypedCalls):
     ) -> A:
         """A ref to a pool of interchangeable actors, `size` on each worker that hosts the type."""
         self._know(cls)
-        if self._refs.type_of(cls).durable is not None:
-            raise UsageError(
-                f"{cls.__name__} is durable: its actors are named by type and key, so that they "
-                "can be found again, and cannot be a pool's members"
-            )
+        self.durable.check_pool(self._refs.type_of(cls))
         made: Any = self._pools.ref(cls, name, strategy, size)
         return made  # type: ignore[no-any-return]
 
