@@ -28,12 +28,10 @@ from denoagents.store.state_file import (
     sync_folder,
     write_meta,
 )
+from denoagents.store.state_group import jump_numbers
 from denoagents.store.state_inspection import Verification, verify
-from denoagents.store.state_rows import Head, head_of
 from denoagents.store.state_upkeep import BUSY_S, operated
 
-JUMP: Final = 1 << 32
-"""Numbers that a restored actor leaves out."""
 _SHARED: Final = (0x40000002, 510)
 """Bytes of the file that every process with an open SQLite connection locks (sqlite.org, os.h)."""
 
@@ -99,18 +97,7 @@ def _renew(path: Path) -> None:
         try:
             connection.execute("BEGIN IMMEDIATE")
             write_meta(connection, "id", secrets.token_hex(16))
-            rows = connection.execute(
-                "SELECT actor, id, fence, schema, sent, waiting, due_ms, touched_ms, count, sum,"
-                " digest FROM heads WHERE sent > 0"
-            ).fetchall()
-            for actor, *numbers in rows:
-                head = head_of(numbers, actor)
-                assert isinstance(head, Head)  # it was read through
-                head.sent += JUMP
-                connection.execute(
-                    "UPDATE heads SET sent = ?, digest = ? WHERE id = ?",
-                    (head.sent, head.digest, head.id),
-                )
+            jump_numbers(connection)
             connection.execute("COMMIT")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:

@@ -30,6 +30,9 @@ from denoagents.store.state_rows import (
     portions,
 )
 
+JUMP: Final = 1 << 32
+"""Numbers that an actor leaves out after a restart of the machine, or from a backup."""
+
 _HEADS: Final = (
     "SELECT group_concat(id||' '||fence||' '||schema||' '||sent||' '||waiting||' '||due_ms||' '"
     "||touched_ms||' '||count||' '||sum||' '||digest, ';') FROM heads WHERE id IN ({})"
@@ -206,3 +209,22 @@ def raise_fence(connection: sqlite3.Connection, path: Path, fence: int) -> int:
     if fence > highest:
         write_meta(connection, "fence", str(fence))
     return max(fence, highest)
+
+
+def jump_numbers(connection: sqlite3.Connection) -> None:
+    """Let every actor leave out JUMP numbers: some that it sent may have been lost with their rows.
+
+    A receiver would take a new message with such a number for a repeat of the lost one.
+    """
+    rows = connection.execute(
+        "SELECT actor, id, fence, schema, sent, waiting, due_ms, touched_ms, count, sum, digest"
+        " FROM heads WHERE sent > 0"
+    ).fetchall()
+    for actor, *numbers in rows:
+        head = head_of(numbers, actor)
+        if head is None:  # damaged: it is not served anyway
+            continue
+        head.sent += JUMP
+        connection.execute(
+            "UPDATE heads SET sent = ?, digest = ? WHERE id = ?", (head.sent, head.digest, head.id)
+        )

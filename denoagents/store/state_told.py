@@ -80,6 +80,14 @@ class Marker:
         with contextlib.suppress(OSError):  # a full disk: the store may still shrink
             self._file = os.open(place_of(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
+    @property
+    def is_of_another_life(self) -> bool:
+        """Whether the machine was started anew since the mark was written."""
+        last = None if self._file is None else _decode(os.pread(self._file, _FORM.size, 0))
+        if last is None or last.store != self._empty.store:
+            return False
+        return bool(last.boot and self._empty.boot and last.boot != self._empty.boot)
+
     def note(self, sequence: int, *, is_synced: bool) -> None:
         """The transaction is kept, and those who wait will be told."""
         if self._file is None:

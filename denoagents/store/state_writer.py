@@ -24,7 +24,7 @@ from typing import Final
 from denoagents.errors import CorruptError, FencedError, StoreError, StoreFullError
 from denoagents.store.settings import StoreSettings
 from denoagents.store.state_file import connect, error_of, free_bytes, read_meta, write_meta
-from denoagents.store.state_group import Group
+from denoagents.store.state_group import Group, jump_numbers
 from denoagents.store.state_rows import Change
 from denoagents.store.state_told import Marker
 
@@ -107,8 +107,20 @@ class Writer:
 
     def open(self) -> None:
         """Open the file; on any thread, before `start`."""
+        try:
+            self._open()
+        except (sqlite3.Error, OSError) as error:
+            raise error_of(self._path, error) from error
+
+    def _open(self) -> None:
         self._connection = self._connect()
         self._marker = Marker(self._path, read_meta(self._connection, self._path, "id"))
+        if self._marker.is_of_another_life:  # commits in the mode `os` may be lost
+            self._begin(self._connection, True)
+            jump_numbers(self._connection)
+            (sequence,) = self._connection.execute(_NEXT).fetchone()
+            self._connection.execute("COMMIT")
+            self._marker.note(sequence, is_synced=True)
 
     def start(self) -> None:
         """Begin to write."""

@@ -12,6 +12,8 @@ from denoagents.durability import Commit, Handled, Kept, Outgoing, Reminder
 from denoagents.errors import CorruptError, FencedError, StoreError, StoreFullError
 from denoagents.store import state_file, state_told
 from denoagents.store.settings import StoreSettings
+from denoagents.store.state_group import JUMP
+from denoagents.store.state_inspection import verify
 from denoagents.store.state_store import SqliteStateStore
 
 FULL = bool(os.environ.get("DENOAGENTS_FULL"))
@@ -413,6 +415,23 @@ async def test_after_a_restart_of_the_machine_only_what_was_synced_must_be_there
     else:
         async with opened(path) as store:
             assert await store.claim("A/1", 1)
+
+
+@pytest.mark.asyncio
+async def test_after_a_restart_of_the_machine_numbers_that_may_be_lost_are_left_out(
+    path, monkeypatch
+):
+    async with opened(path) as store:
+        await store.commit(Commit("A/1", 1, b"a", sent=1, outgoing=(tell(1),)), "os")
+        await store.commit(Commit("A/2", 1, b"a"), "os")
+    async with opened(path) as store:
+        assert await store.claim("A/1", 1) == Kept(b"a", sent=1, outgoing=[tell(1)])
+    monkeypatch.setattr(state_told, "boot", lambda: 1)
+    for _ in range(2):
+        async with opened(path) as store:
+            assert await store.claim("A/1", 1) == Kept(b"a", sent=1 + JUMP, outgoing=[tell(1)])
+            assert await store.claim("A/2", 1) == Kept(b"a")
+    assert verify(path).is_whole
 
 
 @pytest.mark.asyncio

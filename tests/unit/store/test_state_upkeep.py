@@ -8,7 +8,8 @@ import pytest
 
 from denoagents.durability import Commit, Handled, Kept, Outgoing, Reminder
 from denoagents.errors import CorruptError, FencedError, NotFoundError, StoreError
-from denoagents.store.state_backup import JUMP, backup, restore
+from denoagents.store.state_backup import backup, restore
+from denoagents.store.state_group import JUMP
 from denoagents.store.state_inspection import show, show_actor, verify
 from denoagents.store.state_store import SqliteStateStore
 from denoagents.store.state_upkeep import Deletion, Pruning, delete, prune
