@@ -16,6 +16,7 @@ from denoagents.envelope import WIRE_VERSION, PacketKind
 from denoagents.errors import EvictedError, ProtocolError
 from denoagents.link import handshake
 from denoagents.link.compression import choose
+from denoagents.link.flood import FloodGate
 from denoagents.link.handshake import Hello, Peer, Refused, Welcome
 from denoagents.link.link import REST, Link, Surroundings
 from denoagents.link.session import GapError
@@ -49,6 +50,7 @@ class Acceptance:
         self.stray_packets = 0
         self.refused_hellos = 0
         self.unlisted_packets = 0
+        self.flood = FloodGate()
 
     def listen(self, transport: Transport, endpoint: str) -> str:
         """Open the port; returns the real endpoint."""
@@ -70,6 +72,14 @@ class Acceptance:
 
     def lost(self) -> None:
         """A listening wire has no connection of its own."""
+
+    def came(self, descriptor: int) -> None:
+        """A connection was accepted."""
+        self.flood.accepted(descriptor)
+
+    def went(self, descriptor: int) -> None:
+        """A connection is over."""
+        self.flood.gone(descriptor)
 
     def received(self, packets: list[Packet]) -> None:
         routes = self._routes
@@ -111,6 +121,7 @@ class Acceptance:
             link.finish(refused.reason, handshake.error_of(refused))
         elif kind != PacketKind.ACK:
             self.junk_packets += 1
+            self.flood.junk(packet, self._around.clock.now_ns())
             if packet.route is not None:
                 self._ask_who(packet.route)
 
@@ -121,22 +132,29 @@ class Acceptance:
         keys = self._around.credentials
         if keys is not None and not keys.is_allowed(packet.user):  # revoked since it came in
             self.unlisted_packets += 1
+            self.flood.cut(packet)
             return
+        now_ns = self._around.clock.now_ns()
         if kind == PacketKind.HELLO:
+            if not self.flood.takes_hello(packet, now_ns):
+                return
             try:
                 self._hello(route, packet)
             except ProtocolError as error:
                 self._refuse(route, Refused("protocol", str(error)))
         elif kind == PacketKind.BEAT:
             if keys is None or keys.may_beat(packet.user, incarnation_of(packet.body)):
+                self.flood.proven(packet)
                 self._around.events.datagram(route, bytes(packet.body))
             else:
                 self.unlisted_packets += 1
         elif kind in _KNOWN_ONLY:
             self.stray_packets += 1
+            self.flood.junk(packet, now_ns)
             self._ask_who(route)
         else:
             self.junk_packets += 1
+            self.flood.junk(packet, now_ns)
 
     def _ask_who(self, route: bytes) -> None:
         """Make the dialer say hello on a new connection."""

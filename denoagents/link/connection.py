@@ -15,10 +15,10 @@ import threading
 from denoagents._native.socket import CONNECTED, READABLE, Context, Socket
 from denoagents.errors import ConfigurationError, LinkError, UsageError
 from denoagents.link.authentication import Authentication
-from denoagents.link.barrier import Barrier
+from denoagents.link.barrier import Barrier, Comings
 from denoagents.link.credentials import Credentials
 from denoagents.link.settings import LinkSettings
-from denoagents.link.transport import Put, Receiver
+from denoagents.link.transport import Put, Receiver, Watcher
 
 _LONGEST_CLOSE_MS = 2000
 """Lingers are shorter; a context that is still not closed after this time is left alone."""
@@ -43,7 +43,7 @@ class Connection:
         self._is_connected = False
         self._is_scheduled = False
         self._is_closed = False
-        self.barrier: Barrier | None = None
+        self.barrier: Barrier | Comings | None = None
         self._loop = asyncio.get_running_loop()
         socket.on_input = self.watch
         self._loop.add_reader(socket.fd, self._drain)
@@ -148,20 +148,24 @@ class ZeroMQTransport:
         )
         return socket
 
-    def listen(self, endpoint: str, receiver: Receiver) -> tuple[Connection, str]:
+    def listen(self, endpoint: str, receiver: Watcher) -> tuple[Connection, str]:
         keys = self._credentials
         if keys is None:
             check_loopback(endpoint)
         socket = self._socket(listens=True)
+        comings: Comings | None = None
         try:
             if keys is not None:
                 self._authenticate(keys)
                 socket.secure(keys.public, keys.secret)
+            comings = self._watch(socket, receiver)
             real = socket.bind(endpoint)
         except ConfigurationError:
             socket.close()
             raise
         except OSError as error:
+            if comings is not None:
+                comings.close()
             socket.close()
             if error.errno in _NO_ADDRESS:
                 raise ConfigurationError(
@@ -170,7 +174,11 @@ class ZeroMQTransport:
             cause = _CAUSES.get(error.errno or 0, error.strerror)
             raise LinkError(f"cannot listen on {endpoint}: {cause}") from None
         connection = Connection(socket, receiver, dials=False, burst=self._settings.drain_packets)
+        connection.barrier = comings
         return connection, real
+
+    def _watch(self, socket: Socket, receiver: Watcher) -> Comings | None:
+        return None if self._context is None else Comings(self._context, socket, receiver)
 
     def _authenticate(self, keys: Credentials) -> None:
         """Answer for callers, before the first can come."""

@@ -78,7 +78,22 @@ class Mesh:
             junk_packets=self._acceptance.junk_packets,
             stray_packets=self._acceptance.stray_packets,
             refused_hellos=self._acceptance.refused_hellos,
+            unlisted_packets=self._acceptance.unlisted_packets,
+            crowded_out=self._acceptance.flood.crowded_out,
+            cut_off=self._acceptance.flood.cut_off,
         )
+
+    def strangers(self) -> dict[str, int]:
+        """What came that was not let in, counted."""
+        told = self._acceptance
+        return {
+            "junk": told.junk_packets,
+            "stray": told.stray_packets,
+            "refused_hellos": told.refused_hellos,
+            "unlisted": told.unlisted_packets,
+            "crowded_out": told.flood.crowded_out,
+            "cut_off": told.flood.cut_off,
+        }
 
     async def start(self, bind: str | None) -> str | None:
         """Listen at `bind` (None: dial only); returns the endpoint with the real port.

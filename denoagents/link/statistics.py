@@ -44,3 +44,9 @@ class MeshStatistics:
     """Intact packets of connections that belong to no session."""
     refused_hellos: int
     """Dialers that were turned away with a reason."""
+    unlisted_packets: int = 0
+    """Packets of keys that are not let in (any more)."""
+    crowded_out: int = 0
+    """Connections that said nothing valid and made way for newer ones."""
+    cut_off: int = 0
+    """Connections that were ended for too many hellos, or too much junk."""

@@ -24,6 +24,16 @@ class Receiver(Protocol):
         """The dialed connection is gone, or never came to be; once, after the last packet."""
 
 
+class Watcher(Receiver, Protocol):
+    """Who hears what comes to a listening wire, and of the connections themselves."""
+
+    def came(self, descriptor: int) -> None:
+        """A connection was accepted; it has said nothing yet."""
+
+    def went(self, descriptor: int) -> None:
+        """A connection is over."""
+
+
 class Put(Protocol):
     """Hand one packet to the network; `route` says to whom on a listening wire."""
 
@@ -62,7 +72,7 @@ class Wire(Protocol):
 class Transport(Protocol):
     """Makes wires."""
 
-    def listen(self, endpoint: str, receiver: Receiver) -> tuple[Wire, str]:
+    def listen(self, endpoint: str, receiver: Watcher) -> tuple[Wire, str]:
         """Listen at `endpoint`; returns the endpoint with the real port too.
 
         Raises: `LinkError` when it cannot, `ConfigurationError` when `endpoint` is no address.

@@ -201,6 +201,7 @@ class Attachment:
             "version": self.view.version,
             "settled_version": self.view.settled_version,
             "links": link_statistics(self.mesh),
+            "strangers": self.mesh.strangers(),
         }
         if self.edge is not None:
             found["admission"] = self.edge.statistics()

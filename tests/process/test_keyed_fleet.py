@@ -1,13 +1,17 @@
 """A fleet with keys: it works as without, and who is not on the allow-list has no part in it."""
 
 import asyncio
+import contextlib
 import json
+import socket
 import subprocess
 import sys
 import time
 
 import pytest
+import zmq
 from real_fleet import Child, RealFleet, key_of, load, refs_on, settled, until
+from wire_junk import junk
 
 from denoagents import NodeSettings
 from denoagents.errors import (
@@ -224,3 +228,77 @@ async def test_up_makes_its_workers_a_key_and_runs(tmp_path):
         assert await up.ended() == 0
     finally:
         up.end()
+
+
+@pytest.mark.asyncio
+async def test_a_flood_of_connections_and_junk_disturbs_nobody(fleet, tmp_path):
+    """Junk at the broker's and a worker's port for five seconds, by strangers and a listed key."""
+    victims = (fleet.broker, fleet.workers["a"])
+    async with fleet.client("alice") as client:
+        operator = fleet.client("ops")
+        await operator.start()
+        await settled(operator, "a", "b")
+        rows = (await client.control("get", {"kind": "workers"}))["rows"]
+        worker = next(row["endpoint"] for row in rows if row["name"] == "a")
+        ref = (await refs_on(client, app.Counter, fleet.workers["a"], 1, "junk"))[0]
+        await operator.close()
+        memory = [one.rss for one in victims]
+        alice = fleet.keys.key("alice")
+        servers = (fleet.keys.key("broker"), fleet.keys.key("a"))
+        until_s = time.monotonic() + 5
+        waits, count, sent = [], 0, 0
+        context = zmq.Context()
+        listed = [context.socket(zmq.DEALER) for _ in servers]
+        for socket_, server, endpoint in zip(
+            listed, servers, (fleet.endpoint, worker), strict=True
+        ):
+            socket_.linger, socket_.sndhwm = 0, 100
+            socket_.setsockopt(zmq.CURVE_PUBLICKEY, bytes.fromhex(alice.public))
+            socket_.setsockopt(zmq.CURVE_SECRETKEY, bytes.fromhex(alice.secret))
+            socket_.setsockopt(zmq.CURVE_SERVERKEY, bytes.fromhex(server.public))
+            socket_.connect(endpoint)
+        noises, held = list(junk()), []
+        try:
+            while time.monotonic() < until_s:
+                for endpoint in (fleet.endpoint, worker):
+                    raw = socket.create_connection(("127.0.0.1", int(endpoint.rpartition(":")[2])))
+                    held.append(raw)
+                    if count % 4 == 0:  # the others say nothing, and stay
+                        with contextlib.suppress(OSError):
+                            raw.sendall(noises[count // 4 % len(noises)])
+                for raw in held[:-800]:
+                    raw.close()
+                del held[:-800]
+                for socket_ in listed:
+                    for _ in range(20):
+                        with contextlib.suppress(zmq.Again):
+                            socket_.send(bytes(3000), zmq.DONTWAIT)
+                            sent += 1
+                begun = time.monotonic()
+                count += 1
+                assert await ref.add(1) == count
+                waits.append(time.monotonic() - begun)
+        finally:
+            context.destroy(linger=0)
+            for raw in held:
+                raw.close()
+        waits.sort()
+        grown = [(one.rss - was) >> 20 for one, was in zip(victims, memory, strict=True)]
+        print(
+            f"{count} asks answered under the flood, p50 {waits[count // 2] * 1e3:.1f} ms, "
+            f"max {waits[-1] * 1e3:.0f} ms; {sent} pieces of junk with a listed key; "
+            f"memory +{grown} MiB"
+        )
+        assert count > 100
+        assert sent > 200
+        assert waits[int(count * 0.99)] < 1.0
+        told = await client.control("describe", {"kind": "node", "name": "a"})
+        strangers = told["statistics"]["strangers"]
+        print(strangers)
+        assert strangers["cut_off"] > 0
+        assert strangers["crowded_out"] > 0
+        rows = (await client.control("get", {"kind": "workers"}))["rows"]
+        assert {row["name"] for row in rows} == {"a", "b"}
+        for one, before in zip(victims, memory, strict=True):
+            assert one.code is None
+            assert one.rss - before < 32 << 20

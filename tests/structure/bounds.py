@@ -158,6 +158,10 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "_servers": (MEMBERS, "Keyring.know_servers, with each version"),
     },
     # --- link -------------------------------------------------------------------------------------
+    "denoagents/link/flood.py": {
+        "_spent": ("MAX_WATCHED (4096)", "the oldest goes first"),
+        "_unproven": ("MAX_UNPROVEN (256)", "the oldest makes way"),
+    },
     "denoagents/link/acceptance.py": {
         "_claims": ("LinkSettings.max_sessions", "Acceptance, when a session is over"),
         "_refused": ("_MAX_REFUSED (65 536)", "the oldest goes first"),
