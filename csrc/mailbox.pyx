@@ -5,14 +5,20 @@ Rules:
     higher ones first; a class with nothing waiting passes its turns on.
     The mailbox does not judge deadlines: whoever pops does. A cancelled message stays where it is and is
     skipped, until they are more than half of what is held; then all of them leave at once.
+    A queue holds envelopes, and runs of them that are on the disk; a run that comes to the front is read back.
     Source of the weights: plan 2.10.
 """
 
 from collections import deque
 
-from denoagents._native.envelope cimport CANCELLED, RELIABLE, Envelope
+from denoagents._native.envelope cimport CANCELLED, Envelope
+from denoagents._native.spilled cimport Spilled, is_later, spill_run
 
 cdef Py_ssize_t SLACK = 32               # cancelled messages that a mailbox may hold beyond the others
+
+
+cdef Py_ssize_t RUN_BYTES = 256 << 10    # spilled at once
+cdef Py_ssize_t RUN_MESSAGES = 4096
 
 
 cdef class Mailbox:
@@ -43,21 +49,29 @@ cdef class Mailbox:
 
     cdef int push_before(self, Envelope envelope) except -1:
         """Put a reliable message before those of its stream that were sent after it."""
-        cdef Envelope other
         cdef Py_ssize_t at = 0
         queue = self.queue_of(envelope)
         if queue is not None:
             for other in queue:
-                if (
-                    other.flags & RELIABLE and other.reply.stream == envelope.reply.stream
-                    and other.reply.sequence > envelope.reply.sequence
-                ):
+                if isinstance(other, Spilled):
+                    if (<Spilled> other).has_later(envelope):
+                        self.open_within(queue, at)
+                        return self.push_before(envelope)
+                elif is_later(<Envelope> other, envelope):
                     queue.insert(at, envelope)
                     self.waiting += 1
                     self.held += 1
                     return 0
                 at += 1
         return self.push(envelope)
+
+    def open_within(self, queue, Py_ssize_t at) -> None:
+        """Read back the run that stands at `at`."""
+        behind = list(queue)[at + 1:]
+        while len(queue) > at + 1:
+            queue.pop()
+        queue.extend(self.open_run(queue.pop()))
+        queue.extend(behind)
 
     cdef int push_front(self, Envelope envelope) except -1:
         """Put a message that was taken out back where it was."""
@@ -79,6 +93,8 @@ cdef class Mailbox:
         """The next message by weight, or None; cancelled ones take no turn. The caller counts `waiting`."""
         cdef Envelope envelope
         while self.held:
+            if self.runs:
+                self.open_fronts()
             if self.high_left and self.high is not None and len(self.high):
                 envelope = <Envelope> self.high.popleft()
                 self.high_left -= not envelope.flags & CANCELLED
@@ -98,6 +114,8 @@ cdef class Mailbox:
 
     cdef Envelope first(self):
         """A message of the highest priority inside, or None; it stays."""
+        if self.runs:
+            self.open_fronts()
         for queue in (self.high, self.normal, self.low):
             if queue is not None and len(queue):
                 return <Envelope> queue[0]
@@ -105,17 +123,91 @@ cdef class Mailbox:
 
     cdef int cancelled(self) except -1:
         """A message inside got the flag CANCELLED."""
-        cdef Envelope envelope
         self.waiting -= 1
         if self.held - self.waiting <= self.waiting + SLACK:
             return 0
         for queue in (self.high, self.normal, self.low):
             if queue is not None:
-                kept = [envelope for envelope in queue if not envelope.flags & CANCELLED]
+                kept = [entry for entry in queue if self.is_wanted(entry)]
                 queue.clear()
                 queue.extend(kept)
         self.held = self.waiting
         return 0
+
+    def is_wanted(self, entry) -> bool:
+        if not isinstance(entry, Spilled):
+            return not (<Envelope> entry).flags & CANCELLED
+        if (<Spilled> entry).prune():
+            return True
+        self.runs -= 1
+        self.cell.runtime.forget_run(entry)
+        return False
+
+    # --- on the disk --------------------------------------------------------------------------
+
+    cdef int open_fronts(self) except -1:
+        """Read back each run that has come to the front."""
+        for queue in (self.high, self.normal, self.low):
+            while queue is not None and len(queue) and isinstance(queue[0], Spilled):
+                queue.extendleft(reversed(self.open_run(queue.popleft())))
+        return 0
+
+    def open_run(self, Spilled run not None) -> list:
+        """The messages of a run that has been taken out of its queue; of one that is lost, none."""
+        cdef Py_ssize_t before = 0
+        for part in run.parts:
+            before += part is not None
+        self.runs -= 1
+        found, lost = self.cell.runtime.read_run(self.cell, run)
+        self.waiting -= lost
+        self.held -= before - len(found)
+        return found
+
+    cdef Spilled spill_newest(self, object cell, object store):
+        """Put the newest messages of the lowest priority onto the disk; None when there are not two to choose from."""
+        cdef Spilled made = None
+        for queue in (self.low, self.normal, self.high):
+            if queue is not None and len(queue) > 1:
+                made = self.spill_queue(queue, store)
+                if made is not None:
+                    self.cell = cell
+                    self.runs += 1
+                    return made
+        return None
+
+    def spill_queue(self, queue, store) -> Spilled | None:
+        cdef Spilled made = None
+        cdef Envelope envelope
+        cdef Py_ssize_t size = 0
+        cdef list newer = [], run = []
+        while len(queue) > 1:
+            entry = queue.pop()
+            if not isinstance(entry, Spilled):
+                queue.append(entry)
+                break
+            newer.append(entry)
+        while len(queue) > 1 and size < RUN_BYTES and len(run) < RUN_MESSAGES:
+            entry = queue.pop()
+            if isinstance(entry, Spilled):
+                queue.append(entry)
+                break
+            envelope = <Envelope> entry
+            if envelope.flags & CANCELLED:
+                self.held -= 1
+            else:
+                size += envelope.size
+                run.append(envelope)
+        run.reverse()
+        try:
+            if run:
+                made = spill_run(run, store)
+        finally:
+            if made is not None:
+                queue.append(made)
+            else:
+                queue.extend(run)
+            queue.extend(reversed(newer))
+        return made
 
     def put(self, Envelope envelope not None) -> None:
         self.push(envelope)
@@ -137,9 +229,10 @@ cdef class Mailbox:
         cdef Envelope envelope
         out = []
         for queue in (self.high, self.normal, self.low):
-            if queue is not None:
-                out.extend([envelope for envelope in queue if not envelope.flags & CANCELLED])
-                queue.clear()
+            while queue is not None and len(queue):
+                entry = queue.popleft()
+                entries = self.open_run(entry) if isinstance(entry, Spilled) else (entry,)
+                out.extend([envelope for envelope in entries if not envelope.flags & CANCELLED])
         self.waiting = self.held = 0
         return out
 

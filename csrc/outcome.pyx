@@ -10,39 +10,24 @@ from libc.stdint cimport uint64_t
 from denoagents._native.cell cimport STOPPING, Cell, Turn
 from denoagents._native.clock cimport Clock
 from denoagents._native.envelope cimport (
-    CANCELLED, LATE, RELIABLE, STREAMS, WANTS_REPLY, Accounting, Envelope, ReplyTo,
+    CANCELLED, RELIABLE, SPILLED, STREAMS, WANTS_REPLY, Envelope, ReplyTo,
 )
 from denoagents._native.mailbox cimport Mailbox
 from denoagents._native.pulse cimport Watch
-from denoagents._native.runner cimport Runners
+from denoagents._native.waiting cimport Waiting
 from denoagents._native.window cimport Windows
 
-from denoagents.errors import ActorStoppedError, DenoagentsError, Overloaded, StoreError
+from denoagents.errors import ActorStoppedError, DenoagentsError, StoreError
 
 cdef int ATTEMPTS = 3                    # turns of a reliable tell that may fail
 
 
-cdef class Outcomes(Runners):
-    """Mailboxes, books and windows; the runtime, which says who is served, derives from it."""
+cdef class Outcomes(Waiting):
+    """Books and windows; the runtime, which says who is served, derives from it."""
 
     def __init__(self, loop, Clock clock not None, Watch watch not None, uint64_t incarnation, guardian):
-        Runners.__init__(self, loop, clock, watch, incarnation)
-        self.guardian = guardian
-        self.books = Accounting()
+        Waiting.__init__(self, loop, clock, watch, incarnation, guardian)
         self.windows = Windows()
-        self.mailbox_limit, self.mailbox_reserve = 1000, 10_000
-
-    cdef int let_wait(self, Cell cell, Envelope envelope) except -1:
-        if cell.mailbox is None:
-            cell.mailbox = Mailbox()
-        envelope.cell = cell
-        self.books.waiting += 1
-        if envelope.flags & LATE:
-            return cell.mailbox.push_before(envelope)
-        return cell.mailbox.push(envelope)
-
-    def overloaded(self, Cell cell not None):
-        return Overloaded(f"{cell.address} has {cell.waiting} messages waiting", 1.0)
 
     cdef int refuse(self, Cell cell, Envelope envelope, object error) except -1:
         """`envelope` was certainly not run: its asker hears why; a tell becomes a dead letter."""
@@ -59,7 +44,8 @@ cdef class Outcomes(Runners):
         envelope.cell = cell
         self.books.waiting += 1
         self.books.retried += 1
-        return cell.mailbox.push_front(envelope)
+        cell.mailbox.push_front(envelope)
+        return self.weigh(cell, envelope)
 
     cdef int turn_away(self, Cell cell, Envelope envelope, object error) except -1:
         if envelope.reply is not None:
@@ -68,14 +54,6 @@ cdef class Outcomes(Runners):
                 self.windows.settle(cell.address, envelope, answer)
         else:
             self.guardian.dropped(cell, envelope, error)
-        return 0
-
-    cdef int left(self, Cell cell) except -1:
-        """A message has left the mailbox of `cell`."""
-        self.books.waiting -= 1
-        if cell.full and cell.mailbox.waiting <= self.mailbox_limit // 2:
-            cell.full = False
-            self.guardian.has_space(cell)
         return 0
 
     cdef int settle(self, Turn turn, Envelope envelope, object value, object error) except -1:
@@ -159,8 +137,11 @@ cdef class Outcomes(Runners):
             return False
         envelope.flags |= CANCELLED
         envelope.cell = None
+        if envelope.flags & SPILLED:
+            self.spilled -= 1
         cell.mailbox.cancelled()
-        self.left(cell)
+        self.left(cell, envelope)
+        envelope.payload = envelope.arguments = None
         return True
 
     def cancel_turn(self, Turn turn not None) -> None:
@@ -174,25 +155,19 @@ cdef class Outcomes(Runners):
     def discard(self, Cell cell not None, error) -> int:
         """Refuse everything that waits for `cell`; how many messages that were."""
         cdef Envelope envelope
+        cdef int count = 0
+        while cell.mailbox is not None and cell.mailbox.runs:    # one run after the other is in memory
+            envelope = self.next_waiting(cell)
+            if envelope is not None:
+                self.refuse(cell, envelope, error)
+                count += 1
         waiting = self.take_out(cell)
         for envelope in waiting:
             self.refuse(cell, envelope, error)
-        return len(waiting)
+        return count + len(waiting)
 
     def take_waiting(self, Cell cell not None) -> list:
         """Take out everything that waits for `cell`, to hand it over; counted as moved."""
         taken = self.take_out(cell)
         self.books.moved += len(taken)
-        return taken
-
-    def take_out(self, Cell cell not None) -> list:
-        """Empty the mailbox of `cell`; the caller accounts for the messages."""
-        cdef Envelope envelope
-        taken = [] if cell.mailbox is None else cell.mailbox.drain()
-        for envelope in taken:
-            envelope.cell = None
-        self.books.waiting -= len(taken)
-        if cell.full:
-            cell.full = False
-            self.guardian.has_space(cell)
         return taken

@@ -40,7 +40,6 @@ cdef class Runtime(Outcomes):
 
     def __init__(self, loop, Clock clock not None, Watch watch not None, uint64_t incarnation, guardian):
         Outcomes.__init__(self, loop, clock, watch, incarnation, guardian)
-        self.cells = {}
         self.ready = Ready()
         self.inline_left, self.inline_ns = INLINE_TURNS, INLINE_NS
 
@@ -82,6 +81,11 @@ cdef class Runtime(Outcomes):
             if cell.mailbox.waiting >= self.mailbox_reserve and not envelope.flags & RELIABLE:
                 return self.refuse(cell, envelope, self.overloaded(cell))
             cell.full = True
+        if self.choked:
+            if self.is_stuffed() and not envelope.flags & RELIABLE:
+                return self.refuse(cell, envelope, self.overloaded(cell))
+            cell.full = True
+            self.paused.add(cell)
         self.let_wait(cell, envelope)
         if cell.turn is None and not cell.held and (cell.queued == 0 or envelope.priority + 1 < cell.queued):
             self.enqueue(cell)
@@ -205,15 +209,6 @@ cdef class Runtime(Outcomes):
             self.begin(cell, envelope)
         self.consider(cell)
         return 0
-
-    cdef Envelope next_waiting(self, Cell cell):
-        """Take the next message out of a mailbox, or None."""
-        cdef Envelope envelope = None if cell.mailbox is None else cell.mailbox.pop()
-        if envelope is not None:
-            envelope.cell = None
-            cell.mailbox.waiting -= 1
-            self.left(cell)
-        return envelope
 
     # --- turns --------------------------------------------------------------------------------
 

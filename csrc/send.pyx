@@ -128,7 +128,9 @@ cdef Destination begin(
                 args = method.bind(args, kwargs)
         cell = ref.local()
         router.books.sent += 1
-        if not flags and cell.full and cell.mailbox.waiting >= router.runtime.mailbox_reserve:
+        if not flags and cell.full and (
+            cell.mailbox.waiting >= router.runtime.mailbox_reserve or router.runtime.is_stuffed()
+        ):
             router.books.sender_refused += 1
             raise router.runtime.overloaded(cell)
         router.books.acknowledged += 1

@@ -6,6 +6,7 @@ cpdef enum:
     CANCELLED = 4
     RELIABLE = 8     # has an identity: is handled once, and its sender hears of it
     LATE = 16        # messages that were sent after it came before it
+    SPILLED = 32     # its contents are on the disk
 
 
 cdef class ReplyTo:
@@ -46,6 +47,7 @@ cdef class Envelope:
     cdef readonly object caller          # Turn that asked, in this process; else None
     cdef readonly object chain           # tuple of (address, turn id), when asked from elsewhere; else None
     cdef readonly object trace           # bytes, opaque; else None
+    cdef int size                        # bytes in memory, while it waits in a mailbox
     cdef public object cell              # Cell in whose mailbox it waits, or None
     cdef public object turn              # Turn, while it runs
 

@@ -5,6 +5,7 @@ STREAMS: int
 CANCELLED: int
 RELIABLE: int
 LATE: int
+SPILLED: int
 
 class ReplyTo:
     @property

@@ -3,19 +3,14 @@ from typing import Any
 
 from denoagents._native.cell import Cell, Turn
 from denoagents._native.clock import Clock
-from denoagents._native.envelope import Accounting, Envelope
+from denoagents._native.envelope import Envelope
 from denoagents._native.pulse import Watch
-from denoagents._native.runner import Runners
+from denoagents._native.waiting import Waiting
 from denoagents._native.window import Windows
 
-class Outcomes(Runners):
-    @property
-    def books(self) -> Accounting: ...
-    guardian: Any
+class Outcomes(Waiting):
     @property
     def windows(self) -> Windows: ...
-    mailbox_limit: int
-    mailbox_reserve: int
     def __init__(
         self,
         loop: AbstractEventLoop,
@@ -24,10 +19,8 @@ class Outcomes(Runners):
         incarnation: int,
         guardian: Any,
     ) -> None: ...
-    def overloaded(self, cell: Cell) -> Exception: ...
     def cancel(self, envelope: Envelope) -> bool: ...
     def expire(self, envelope: Envelope) -> bool: ...
     def cancel_turn(self, turn: Turn) -> None: ...
     def discard(self, cell: Cell, error: BaseException) -> int: ...
     def take_waiting(self, cell: Cell) -> list[Envelope]: ...
-    def take_out(self, cell: Cell) -> list[Envelope]: ...

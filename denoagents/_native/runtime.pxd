@@ -7,7 +7,6 @@ from denoagents._native.ready cimport Ready
 
 
 cdef class Runtime(Outcomes):
-    cdef readonly dict cells             # address -> Cell
     cdef Ready ready
     cdef Cell serving                    # the cell that run() is at
     cdef bint scheduled                  # a call of run() stands in the loop
@@ -23,7 +22,6 @@ cdef class Runtime(Outcomes):
     cdef int enqueue(self, Cell cell) except -1
     cdef int consider(self, Cell cell) except -1
     cdef int serve(self, Cell cell) except -1
-    cdef Envelope next_waiting(self, Cell cell)
     cdef bint activate(self, Cell cell) except -1
     cdef bint begin(self, Cell cell, Envelope envelope) except -1
     cpdef run(self)

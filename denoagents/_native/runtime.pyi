@@ -12,8 +12,6 @@ from denoagents._native.runner import current_turn as current_turn
 
 class Runtime(Outcomes):
     @property
-    def cells(self) -> dict[str, Cell]: ...
-    @property
     def activations(self) -> int: ...
     def __init__(
         self,

@@ -76,6 +76,14 @@ NODE: Final = (
         "a worker that ends waits this long for its turns and its hand-over", ON),
 )
 
+SPILL: Final = (
+    Key("spill.folder", "text", "", "1.8",
+        "where waiting messages go that memory has no room for; empty: /var/tmp/denoagents-UID",
+        ON),
+    Key("spill.disk", "bytes", "10GB", "1.8",
+        "most bytes of them on the disk; beyond it, senders wait", ON, least=1 << 20),
+)
+
 LOGS: Final = (
     Key("logs.level", "choice", "info", "",
         "the least important lines that are written", ON,
@@ -115,4 +123,6 @@ SECURITY: Final = (
         "the key of this process; empty: by its node's name, or its role", ON),
 )
 
-KEYS: Final = (*STORE, *CLUSTER, *LINK, *ACTOR, *NODE, *LOGS, *BROKER, *SECURITY)
+KEYS: Final = (
+    *STORE, *CLUSTER, *LINK, *ACTOR, *NODE, *SPILL, *LOGS, *BROKER, *SECURITY
+)

@@ -17,7 +17,7 @@ from denoagents.limits.settings import AdmissionSettings
 from denoagents.link.settings import LinkSettings
 from denoagents.node.settings import NodeSettings
 from denoagents.security.settings import SecuritySettings
-from denoagents.store.settings import StoreSettings
+from denoagents.store.settings import SpillSettings, StoreSettings
 from denoagents.units import Bytes, Duration, Rate
 
 T = TypeVar("T")
@@ -73,6 +73,12 @@ ADMISSION: Final = {
     "burst": "request_handling.backpressure.burst",
 }
 
+SPILL: Final = {
+    "memory_bytes": "message_router.memory.queue",
+    "disk_bytes": "spill.disk",
+    "folder": "spill.folder",
+}
+
 NODE: Final = {
     "batch_messages": "message_router.throughput.batch_size",
     "cluster_name": "cluster.name",
@@ -100,6 +106,7 @@ def to_node_settings(config: Config, *, is_worker: bool = False) -> NodeSettings
         "cluster": to_cluster_settings(config),
         "admission": to_admission_settings(config),
         "security": to_security_settings(config),
+        "spill": to_spill_settings(config),
         "ends_blocked_process": is_worker,
     }
     return _compose(NodeSettings, NODE, config, rooms)
@@ -141,6 +148,12 @@ def to_admission_settings(config: Config) -> AdmissionSettings:
 def to_store_settings(config: Config) -> StoreSettings:
     """The store room's part."""
     return _compose(StoreSettings, STORE, config)
+
+
+def to_spill_settings(config: Config) -> SpillSettings:
+    """The store room's part of waiting messages."""
+    is_on = config["message_router.memory.spillover"] != "off"
+    return _compose(SpillSettings, SPILL, config, {"is_on": is_on})
 
 
 def _compose(

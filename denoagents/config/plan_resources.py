@@ -58,11 +58,13 @@ LLM_PROVIDER: Final = (
 
 MESSAGE_ROUTER: Final = (
     Key("message_router.memory.queue", "bytes", "200MB", "1.8",
-        "waiting messages kept in memory"),
+        "waiting messages kept in memory; the newest of the longest queues go to the disk", ON,
+        least=1 << 20),
     Key("message_router.memory.cache", "bytes", "500MB", "1.8",
         "sent messages kept until they are acknowledged"),
     Key("message_router.memory.spillover", "choice", "disk-backed", "1.8",
-        "where messages over the queue's budget go", choices=("disk-backed", "off")),
+        "where messages over the queue's budget go; off: senders wait", ON,
+        choices=("disk-backed", "off")),
     Key("message_router.throughput.messages", "rate", "1000/s", "1.9",
         "requests a second a fleet is judged by"),
     Key("message_router.throughput.batch_size", "count", "100", "1.9",

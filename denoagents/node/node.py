@@ -26,11 +26,7 @@ from denoagents.actor.settings import Strategy
 from denoagents.address import Address
 from denoagents.cluster import messages
 from denoagents.durability import StateStore
-from denoagents.errors import (
-    EvictedError,
-    NodeStoppedError,
-    UsageError,
-)
+from denoagents.errors import EvictedError, NodeStoppedError, UsageError
 from denoagents.link.transport import Transport
 from denoagents.node.assembly import assemble
 from denoagents.node.attachment import Attachment, Role
@@ -40,6 +36,7 @@ from denoagents.node.heartbeat import Heartbeat, SimulatedPulseLike, native_puls
 from denoagents.node.pools import Pools
 from denoagents.node.rejoining import rejoin
 from denoagents.node.settings import NodeSettings
+from denoagents.node.spilling import attach_spill
 from denoagents.node.statistics import guardian_statistics, node_statistics
 from denoagents.node.untyped import UntypedCalls
 from denoagents.security.folder import open_keyring
@@ -147,6 +144,7 @@ class Node(UntypedCalls):
             self._store, self._given_name, parts.guardian, self.router, self._clock
         )
         self._directory.journal = self.durable.journal.tell
+        self._spill = attach_spill(self, self.settings.spill, cleans=self._transport is None)
         self._pools = Pools(self._refs, self._pool_weights)
         for cls in (*self._serve, HealthProbe):
             self.durable.check(self._refs.type_of(cls))
@@ -214,6 +212,8 @@ class Node(UntypedCalls):
             await self._fleet.close(1.0 if drain else 0.2, says_goodbye=was != "evicted")
         await self.durable.close()
         self._heartbeat.stop()
+        if self._spill is not None:
+            self._spill.close()
         self._state = "closed"
         if not self._ended.done():
             self._ended.set_result("closed")

@@ -9,6 +9,7 @@ from denoagents.cluster.settings import ClusterSettings
 from denoagents.limits.settings import AdmissionSettings
 from denoagents.link.settings import LinkSettings
 from denoagents.security.settings import SecuritySettings
+from denoagents.store.settings import SpillSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class NodeSettings:
     link: LinkSettings = field(default_factory=LinkSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     admission: AdmissionSettings = field(default_factory=AdmissionSettings)
+    spill: SpillSettings = field(default_factory=SpillSettings)
     security: SecuritySettings = field(default_factory=SecuritySettings)
     advertise: str = ""
     """Where others find a worker that listens behind 0.0.0.0 or a NAT; "": where it listens."""

@@ -83,13 +83,25 @@ def router_statistics(router: Router) -> dict[str, Any]:
         "activations": router.runtime.activations,
         "has_lease": router.runtime.has_lease,
         "parked": router.parked,
+        "queued": queue_statistics(router),
         "open_requests": router.deadlines.count,
         "accounting": {
             "sender": sender,
             "receiver": receiver,
             "reliable": reliable,
             "off": abs(sender["off"]) + abs(receiver["off"]) + abs(reliable["off"]),
+            "spilled": router.runtime.spilled,
         },
+    }
+
+
+def queue_statistics(router: Router) -> dict[str, Any]:
+    """Bytes of waiting messages in memory, their limit, and what of them is on the disk."""
+    disk = router.runtime.disk
+    return {
+        **router.runtime.queued,
+        "spilled_bytes": 0 if disk is None else disk.size,
+        "disk_failure": "" if disk is None else disk.failure,
     }
 
 

@@ -72,8 +72,16 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "entries": ("the unsettled messages of one sender", "Windows.sweep, by its floor"),
         "floors": ("the senders of the last hour", "Windows.sweep"),
     },
-    "csrc/runtime.pyx": {
-        "cells": ("the living actors; idle ones leave after passivate_after_s", "Runtime.remove"),
+    "csrc/spilled.pyx": {
+        "parts": ("the messages of one run (RUN_MESSAGES)", "Mailbox.open_run"),
+    },
+    "csrc/waiting.pyx": {
+        "cells": (
+            "the living actors; idle ones leave after passivate_after_s",
+            "whoever stops or moves an actor",
+        ),
+        "longest": ("LONGEST (256)", "Waiting.spill_longest"),
+        "paused": ("the living actors", "Waiting.unchoke"),
     },
     # --- mechanisms -------------------------------------------------------------------------------
     "denoagents/limits/admission.py": {

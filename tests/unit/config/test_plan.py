@@ -17,6 +17,7 @@ ROOMS = {
     "admission": (plan.to_admission_settings, plan.ADMISSION),
     "node": (plan.to_node_settings, plan.NODE),
     "store": (plan.to_store_settings, plan.STORE),
+    "spill": (plan.to_spill_settings, plan.SPILL),
 }
 INTERNAL = {
     "link": {"ack_delay_s", "ack_batches", "drain_packets"},
@@ -24,7 +25,17 @@ INTERNAL = {
     "cluster": {"late_tick_s", "tick_every_s", "report_timeout_s"},
     "admission": {"weights", "max_waiting"},
     "store": set(),
-    "node": {"link", "actor", "cluster", "admission", "tick_s", "ends_blocked_process", "security"},
+    "spill": {"is_on"},
+    "node": {
+        "spill",
+        "security",
+        "link",
+        "actor",
+        "cluster",
+        "admission",
+        "tick_s",
+        "ends_blocked_process",
+    },
 }
 """Fields that no operator needs: each has its reason beside it."""
 ROUNDED = {"compression_threshold_bytes", "link"}
@@ -33,6 +44,7 @@ ROUNDED = {"compression_threshold_bytes", "link"}
 ELSEWHERE = {
     "broker.address": "the commands",
     "broker.store": "the broker command",
+    "message_router.memory.spillover": "to_spill_settings",
     "store.path": "the store and worker commands",
     "security.keys": "to_security_settings",
     "security.key": "to_security_settings",

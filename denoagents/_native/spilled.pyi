@@ -1,0 +1,9 @@
+from typing import Any
+
+class Spilled:
+    @property
+    def place(self) -> Any: ...
+    @property
+    def parts(self) -> list[Any]: ...
+    @property
+    def freed(self) -> int: ...
