@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 ACCEPT_S: Final = 10.0
 """How long the actor's node may take to accept a message: it may be placed anew just now."""
 
+HANDLE_S: Final = 60.0
+"""How long a reliable message is waited for; this process is the only one that keeps it."""
+
 
 @click.command("tell")
 @call_options
@@ -32,22 +35,26 @@ def command(
     arguments: tuple[str, ...],
     priority: str,
 ) -> None:
-    """Send a message to an actor; ends when the actor's node has accepted it."""
+    """Send a message to an actor.
+
+    Ends when the actor's node has accepted it; if the method is reliable, when it was handled.
+    """
     values = read_arguments(arguments)
     from denoagents.cli.operator_node import signature_of, with_node
 
-    async def tell(node: Node) -> None:
-        await signature_of(node, address, method)
-        await node.tell(address, method, *values, priority=priority)
-        await _until_accepted(node, address)
+    async def tell(node: Node) -> bool:
+        is_reliable = bool((await signature_of(node, address, method)).get("reliable"))
+        await node.tell(address, method, *values, priority=priority, reliable=is_reliable)
+        await (_until_handled if is_reliable else _until_accepted)(node, address)
+        return is_reliable
 
-    with_node(invocation, tell)
+    is_handled = with_node(invocation, tell)
     if invocation.as_json:
         from denoagents.cli.output import print_json
 
-        print_json({"sent": True, "address": address, "method": method})
+        print_json({"sent": True, "handled": is_handled, "address": address, "method": method})
     else:
-        click.echo(f"sent to {address}")
+        click.echo(f"{'handled by' if is_handled else 'sent to'} {address}")
 
 
 async def _until_accepted(node: Node, address: str) -> None:
@@ -59,3 +66,19 @@ async def _until_accepted(node: Node, address: str) -> None:
         await asyncio.sleep(0.01)
     if terms["acknowledged"] < terms["sent"]:
         raise FailedError(f"the message to {address} was not accepted: {terms}")
+
+
+async def _until_handled(node: Node, address: str) -> None:
+    """Wait until the message was handled, whichever workers die meanwhile."""
+    until = asyncio.get_running_loop().time() + HANDLE_S
+    while (terms := node.statistics()["accounting"]["reliable"])["outstanding"]:
+        if asyncio.get_running_loop().time() > until:
+            raise FailedError(
+                f"{address} has not handled the message within {HANDLE_S:g} s; nobody sends it "
+                "again, but what the actor's node has accepted may still run"
+            )
+        await asyncio.sleep(0.01)
+    if terms["quarantined"]:
+        raise FailedError(f"the message to {address} was given up; see `denoagents dlq ls`")
+    if terms["handled"] < terms["sent"]:
+        raise FailedError(f"the message to {address} was not handled: {terms}")

@@ -32,10 +32,17 @@ class UntypedCalls:
         return await target(*args, **kwargs)
 
     async def tell(
-        self, address: str, method: str, *args: Any, priority: str | None = None, **kwargs: Any
+        self,
+        address: str,
+        method: str,
+        *args: Any,
+        priority: str | None = None,
+        reliable: bool | None = None,
+        **kwargs: Any,
     ) -> None:
         """Send an actor a message by address, with plain values."""
-        await send_one_way(self._target(address, method, None, priority), args, kwargs)
+        target = self._target(address, method, None, priority, reliable=reliable)
+        await send_one_way(target, args, kwargs)
 
     def stream(
         self,
