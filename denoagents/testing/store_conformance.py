@@ -256,6 +256,18 @@ class StoreConformance:
 
         self.run(tmp_path, story)
 
+    def test_settling_claims_nothing_and_of_nothing_is_nothing(self, tmp_path: Path) -> None:
+        async def story(store: StateStore) -> None:
+            store.settle("A/1", 9, [1])
+            assert await store.claim("A/1", 1) is None
+            await store.commit(Commit("A/1", 1, sent=1, outgoing=(tell(1),)), "os")
+            store.settle("A/1", 9, [1])
+            assert await store.claim("A/1", 2) == Kept(sent=1)
+            assert await store.to_wake() == []
+            assert await store.highest_fence() == 2
+
+        self.run(tmp_path, story)
+
     def test_fences_of_one_store_bind_another_on_the_same_place(self, tmp_path: Path) -> None:
         async def story(make: Make) -> None:
             async with opened(make) as one, opened(make) as two:
