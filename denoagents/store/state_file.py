@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import stat
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,8 @@ from denoagents.store.state_rows import LAYOUT, TABLES, signed
 APPLICATION_ID: Final = int.from_bytes(b"dAst", "big")
 """Marks the SQLite file as a state store."""
 OLDEST_SQLITE: Final = (3, 35, 0)
+SWITCH_TRIES: Final = 100
+SWITCH_PAUSE_S: Final = 0.02
 NETWORK: Final = frozenset({
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs",
     "beegfs", "ocfs2", "gfs2", "fuse.sshfs", "fuse.glusterfs", "fuse.cephfs", "fuse.s3fs",
@@ -193,11 +196,15 @@ def _text(content: bytes) -> str:
 def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     """Make the tables of an empty file; refuse one of another program or of a newer version."""
     mark = state_told.read(path)  # before the store is looked at: it only grows
-    _judge(connection, path)
+    connection.execute("BEGIN")  # one look: another process may be setting it up just now
+    try:
+        _judge(connection, path)
+    finally:
+        connection.execute("ROLLBACK")
     if sys.platform == "darwin":  # a plain fsync does not reach the disk there
         connection.execute("PRAGMA fullfsync=ON")
         connection.execute("PRAGMA checkpoint_fullfsync=ON")
-    mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    mode = _use_log(connection)
     if mode != "wal":
         raise StoreError(f"the state store {path} cannot use a write-ahead log ({mode})")
     connection.execute("PRAGMA synchronous=FULL")
@@ -222,6 +229,19 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     if sequence is None or not isinstance(sequence[0], int):
         raise CorruptError(f"the state store {path} is damaged: its sequence is lost")
     state_told.check(path, mark, read_meta(connection, path, "id"), sequence[0])
+
+
+def _use_log(connection: sqlite3.Connection) -> str:
+    """Write ahead; several processes may say so at once, and SQLite does not wait for this lock."""
+    pause = threading.Event()
+    for _ in range(SWITCH_TRIES):
+        try:
+            return str(connection.execute("PRAGMA journal_mode=WAL").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY"):
+                raise
+        pause.wait(SWITCH_PAUSE_S)
+    return str(connection.execute("PRAGMA journal_mode=WAL").fetchone()[0])
 
 
 def _judge(connection: sqlite3.Connection, path: Path) -> bool:
