@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from rich.console import Console
@@ -23,17 +24,19 @@ from rich.table import Table
 from denoagents._native.histogram import Histogram
 from denoagents.errors import UsageError, nearest
 from denoagents.loadtest.child import Child
+from denoagents.loadtest.durable_targets import KeptByTheSystem
 from denoagents.loadtest.event_loop import run_fast
 from denoagents.loadtest.fleet import Fleet
 from denoagents.loadtest.footprint import MB, resident_bytes
 from denoagents.loadtest.peer import COMPARED, Peer
 from denoagents.loadtest.sample import Row, Sample, compared, row
 from denoagents.loadtest.targets import Target
-from denoagents.loadtest.workloads import BETWEEN_PROCESSES, IN_PROCESS, Bench
+from denoagents.loadtest.workloads import BETWEEN_PROCESSES, DURABLE, IN_PROCESS, Bench
 from denoagents.node.node import Node
 from denoagents.node.settings import NodeSettings
 
 APP = "denoagents.loadtest.targets"
+DURABLE_APP = "denoagents.loadtest.durable_targets"
 ROUNDS = 4
 """Stretches that a workload's time is cut into."""
 WARM_UP_S = 0.2
@@ -47,6 +50,7 @@ NAMES = (
     "ask_between_processes",
     "ask_between_processes_100",
     "open_loop_1000",
+    *DURABLE,
     *IN_PROCESS,
     *ALONE,
     "payload_1KiB",
@@ -99,6 +103,11 @@ class Benches:
             directory = Path(name)
             if any(name in BETWEEN_PROCESSES for name in self._names):
                 await self._between_processes(directory)
+            if any(name in DURABLE for name in self._names):
+                async with fleet_of_one(directory, self._options, DURABLE_APP) as (_, node):
+                    for one in self._names:
+                        if one in DURABLE:
+                            await self._measure(one, Bench(node), None)
             if any(name in IN_PROCESS for name in self._names):
                 await self._in_process()
             if "idle_memory" in self._names:
@@ -127,7 +136,7 @@ class Benches:
 
     async def _measure(self, name: str, bench: Bench, peer: Peer | None) -> None:
         self._console.print(f"{name} …", highlight=False)
-        workload = {**BETWEEN_PROCESSES, **IN_PROCESS}[name]
+        workload = {**BETWEEN_PROCESSES, **DURABLE, **IN_PROCESS}[name]
         rounds = ROUNDS if peer else 1
         stretch_s = self._options.seconds / rounds
         own, theirs = Sample(), Sample()
@@ -144,13 +153,16 @@ class Benches:
 
 
 @contextlib.asynccontextmanager
-async def fleet_of_one(directory: Path, options: BenchOptions) -> AsyncIterator[tuple[Fleet, Node]]:
+async def fleet_of_one(
+    directory: Path, options: BenchOptions, app: str = APP
+) -> AsyncIterator[tuple[Fleet, Node]]:
     """A broker, one worker, and a client node in this process."""
-    fleet = Fleet(directory, APP, workers=1, flags=options.flags)
+    fleet = Fleet(directory, app, workers=1, flags=options.flags)
     try:
         await fleet.start()
         async with Node(broker=fleet.endpoint, name="bench", settings=options.settings) as node:
-            await node.actor(Target, "target").add(0)
+            first: type[Any] = Target if app == APP else KeptByTheSystem
+            await node.actor(first, "target").add(0)
             yield fleet, node
     finally:
         await fleet.end()

@@ -40,6 +40,7 @@ class Fleet:
     async def start_worker(self, name: str) -> None:
         """Start one worker, or start it anew; returns when it has joined."""
         words = ["worker", self._app, "--broker", self.endpoint, "--name", name]
+        words += ["--store", str(self.directory / "state.db")]
         child = await self._start(name, *words)
         async with asyncio.timeout(JOIN_LIMIT_S):
             self.incarnations[name] = int((await child.receive("joined"))["incarnation"])

@@ -16,6 +16,7 @@ from denoagents._native.clock import Clock
 from denoagents._native.histogram import Histogram
 from denoagents.actor.reference import tell
 from denoagents.errors import Overloaded
+from denoagents.loadtest.durable_targets import KeptByTheSystem, KeptOnDisk
 from denoagents.loadtest.runner import Load, OpenLoop
 from denoagents.loadtest.sample import Sample
 from denoagents.loadtest.schedule import plan_schedule
@@ -107,8 +108,17 @@ async def ask_by_hundred(bench: Bench, seconds: float) -> Sample:
     return together
 
 
-async def _ask(bench: Bench, end_ns: int) -> Sample:
-    clock, target, latency = bench.clock, bench.target, Histogram()
+def ask_durable(cls: type[KeptByTheSystem]) -> Workload:
+    """Ask one durable actor, one request at a time: each is kept before it is answered."""
+
+    async def ask(bench: Bench, seconds: float) -> Sample:
+        return await _ask(bench, bench.end_ns(seconds), bench.node.actor(cls, "target"))
+
+    return ask
+
+
+async def _ask(bench: Bench, end_ns: int, asked: Target | KeptByTheSystem | None = None) -> Sample:
+    clock, target, latency = bench.clock, asked or bench.target, Histogram()
     begin_ns = before_ns = clock.now_ns()
     count = 0
     while before_ns < end_ns:
@@ -210,6 +220,12 @@ BETWEEN_PROCESSES: dict[str, Workload] = {
     "payload_1MiB": carry(1024 * 1024),
 }
 """Against a worker in a process of its own."""
+
+DURABLE: dict[str, Workload] = {
+    "durable_ask_os": ask_durable(KeptByTheSystem),
+    "durable_ask_disk": ask_durable(KeptOnDisk),
+}
+"""Against a worker with a store, in a process of its own."""
 
 IN_PROCESS: dict[str, Workload] = {
     "tell_in_process": send_one_way,

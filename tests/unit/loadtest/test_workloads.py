@@ -40,7 +40,7 @@ async def test_a_workload_counts_what_was_handled_and_times_it(workload):
 
 
 def test_every_workload_of_the_list_has_a_function_or_starts_its_own_processes():
-    assert set(bench.NAMES) == {*BETWEEN_PROCESSES, *IN_PROCESS, *bench.ALONE}
+    assert set(bench.NAMES) == {*BETWEEN_PROCESSES, *bench.DURABLE, *IN_PROCESS, *bench.ALONE}
 
 
 def test_a_row_has_the_columns_that_all_rows_have_first():
