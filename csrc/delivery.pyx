@@ -89,6 +89,9 @@ cdef class Stream:
             books.reliable_outstanding -= 1
             books.reliable_withdrawn += 1
             if isinstance(reply, Delivery):
+                disown = getattr((<Delivery> reply).place, "disown", None)  # an outbox has it
+                if disown is not None:
+                    disown(reply)
                 (<Delivery> reply).outcome, (<Delivery> reply).place = WITHDRAWN, None
                 self.router.release(len((<Delivery> reply).payload) + OVERHEAD)
         self.outstanding.clear()

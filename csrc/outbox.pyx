@@ -219,6 +219,10 @@ cdef class Outbox(Destination):
         if self.pending.pop(reply.number, None) is not None:
             self.signal(CANCEL, reply.number)
 
+    def disown(self, ReplyTo reply not None) -> None:
+        """Whatever the peer answers, nobody here waits for it any more."""
+        self.pending.pop(reply.number, None)
+
     cdef object gate(self, str target):
         if self.held is not None:
             return (<Destination> self.held).gate(target)

