@@ -80,7 +80,7 @@ cdef class BoundMethod(Target):
         if self.method.is_stream:
             return self.ref.router.stream_class(self, args, kwargs)
         call = Call.__new__(Call)
-        call.target, call.ref, call.arguments, call.keywords = self, self.ref, args, kwargs
+        call.method_of, call.ref, call.arguments, call.keywords = self, self.ref, args, kwargs
         return call
 
 
@@ -111,11 +111,11 @@ cdef class Call(ReplyTo):
                     given, self.waiter = self.waiter, None
                     given.result()
                 if self.member is None:
-                    self.ref = choose(self.target.ref, self)
+                    self.ref = choose(self.method_of.ref, self)
                 self.state = WAITING
-                if self.ref.reliable > 0 or (self.target.is_reliable and self.ref.reliable):
+                if self.ref.reliable > 0 or (self.method_of.is_reliable and self.ref.reliable):
                     flags |= RELIABLE
-                begin(self.target, self.ref, self.arguments, self.keywords, self, flags, turn_of_context())
+                begin(self.method_of, self.ref, self.arguments, self.keywords, self, flags, turn_of_context())
             except BaseException as error:
                 self.state = OVER
                 self.forget(error)
@@ -179,25 +179,27 @@ cdef class Call(ReplyTo):
         """Send a reliable ask once more, with its identity, to whoever owns the actor now."""
         if self.state != WAITING or self.letter is None:
             return
-        self.deaths += is_death
+        if is_death and (self.deaths == 0 or self.started):
+            self.deaths += 1
+        self.started = False
         if self.deaths >= 3:
             self.quarantine()
             self.settle(FAILED, QuarantinedError(
-                f"{self.ref.address}.{self.target.method.name}: {self.deaths} processes ended while they ran it"
+                f"{self.ref.address}.{self.method_of.method.name}: {self.deaths} processes ended while they ran it"
             ))
             return
         priority, chain, trace, payload = self.letter
         if payload is None:
-            payload = self.target.method.encode_arguments(self.arguments, self.keywords)
+            payload = self.method_of.method.encode_arguments(self.arguments, self.keywords)
         send_again(
-            self.ref.router, ASK, self, self.ref.address, self.target.method, priority, chain, trace, payload
+            self.ref.router, ASK, self, self.ref.address, self.method_of.method, priority, chain, trace, payload
         )
 
     cdef int quarantine(self) except -1:
         cdef Router router = self.ref.router
         priority, _, trace, payload = self.letter
         router.directory.quarantine(
-            self.stream, self.sequence, self.ref.address, self.target.method.name, payload or b"", priority, trace,
+            self.stream, self.sequence, self.ref.address, self.method_of.method.name, payload or b"", priority, trace,
             f"{self.deaths} processes ended while they ran it", self.deaths, 0, lambda: None,
         )
         return 0
@@ -220,7 +222,7 @@ cdef class Call(ReplyTo):
     cpdef object resolve(self, object value):
         if self.state == WAITING and self.ref.router.codec:
             try:
-                value = self.target.method.decode_result(self.target.method.encode_result(value))
+                value = self.method_of.method.decode_result(self.method_of.method.encode_result(value))
             except DenoagentsError as error:
                 self.settle(FAILED, error)
                 return
@@ -228,7 +230,7 @@ cdef class Call(ReplyTo):
 
     cpdef object resolve_payload(self, object payload):
         try:
-            self.settle(DONE, self.target.method.decode_result(payload))
+            self.settle(DONE, self.method_of.method.decode_result(payload))
         except DenoagentsError as error:
             self.settle(FAILED, error)
 
@@ -251,17 +253,17 @@ cdef class Call(ReplyTo):
             reason = (<Parking> self.place).reason
             if (<Parking> self.place).expire(self):
                 self.settle(FAILED, ExpiredError(
-                    f"{self.ref.address}.{self.target.method.name} was not sent within its deadline: {reason}"
+                    f"{self.ref.address}.{self.method_of.method.name} was not sent within its deadline: {reason}"
                 ))
                 return
         if isinstance(self.place, Envelope) and self.ref.router.runtime.expire(<Envelope> self.place):
             self.settle(FAILED, ExpiredError(
-                f"{self.ref.address}.{self.target.method.name} was not reached within its deadline; it was not run"
+                f"{self.ref.address}.{self.method_of.method.name} was not reached within its deadline; it was not run"
             ))
             return
         self.withdraw()
         self.settle(FAILED, RequestTimeoutError(
-            f"{self.ref.address}.{self.target.method.name} did not answer within its deadline; "
+            f"{self.ref.address}.{self.method_of.method.name} did not answer within its deadline; "
             "whether it ran is unknown"
         ))
 
@@ -330,7 +332,7 @@ cdef class Call(ReplyTo):
 
     @property
     def is_idempotent(self) -> bool:
-        return self.target.method.idempotent
+        return self.method_of.method.idempotent
 
     def again(self) -> bool:
         """Send the request once more, to whoever owns the actor now; false when that cannot be."""
@@ -339,19 +341,18 @@ cdef class Call(ReplyTo):
         self.is_repeated = True
         self.place = None
         try:
-            begin(self.target, self.ref, self.arguments, self.keywords, self, WANTS_REPLY, turn_of_context())
+            begin(self.method_of, self.ref, self.arguments, self.keywords, self, WANTS_REPLY, turn_of_context())
         except DenoagentsError:
             return False
         return True
 
     def __del__(self):
-        if self.state == UNSENT and self.target is not None:
-            warnings.warn(
-                f"call to {self.ref.address}.{self.target.method.name} was never awaited", RuntimeWarning, stacklevel=1
-            )
+        if self.state == UNSENT and self.method_of is not None:
+            what = f"{self.ref.address}.{self.method_of.method.name}"
+            warnings.warn(f"call to {what} was never awaited", RuntimeWarning, stacklevel=1)
 
     def __repr__(self):
-        return f"<Call {self.ref.address}.{self.target.method.name}>"
+        return f"<Call {self.ref.address}.{self.method_of.method.name}>"
 
 
 cdef int wait_for(object future, PyObject** result) except -1:

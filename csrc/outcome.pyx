@@ -10,14 +10,14 @@ from libc.stdint cimport uint64_t
 from denoagents._native.cell cimport STOPPING, Cell, Turn
 from denoagents._native.clock cimport Clock
 from denoagents._native.envelope cimport (
-    CANCELLED, RELIABLE, SPILLED, STREAMS, WANTS_REPLY, Envelope, ReplyTo,
+    ANNOUNCED, CANCELLED, RELIABLE, SPILLED, STREAMS, WANTS_REPLY, Envelope, ReplyTo,
 )
 from denoagents._native.mailbox cimport Mailbox
 from denoagents._native.pulse cimport Watch
 from denoagents._native.waiting cimport Waiting
 from denoagents._native.window cimport Windows
 
-from denoagents.errors import ActorStoppedError, DenoagentsError, StoreError
+from denoagents.errors import ActorStoppedError, DenoagentsError, NodeStoppedError, StoreError
 
 cdef int ATTEMPTS = 3                    # turns of a reliable tell that may fail
 
@@ -97,6 +97,24 @@ cdef class Outcomes(Waiting):
             return reply.end()
         return reply.resolve(value)
 
+    cdef list announce(self, Cell cell, Envelope envelope):
+        """Tell the senders of this message, and of those like it behind it, that they start; what to wait for."""
+        cdef Envelope one
+        if envelope.flags & ANNOUNCED and envelope.reply.deaths == 1:
+            return []
+        told = [envelope]
+        if envelope.reply.deaths == 1 and cell.mailbox is not None:
+            told += cell.mailbox.suspects()
+        peers = {}
+        for one in told:
+            one.flags |= ANNOUNCED
+            if one.reply.outgoing is None:
+                peers[one.reply.announce()] = None
+        peers.pop(None, None)
+        for peer in peers:
+            peer.flush()
+        return [peer.link.when_accepted() for peer in peers if peer.link is not None]
+
     cdef bint repeats(self, Turn turn, Envelope envelope, object error) except -1:
         """Whether a reliable tell whose turn failed is run again."""
         if envelope.flags & WANTS_REPLY or self.stopped or turn.cell.state >= STOPPING:
@@ -152,8 +170,11 @@ cdef class Outcomes(Waiting):
                 turn.runner.task.cancel()
             turn = turn.outer
 
-    def discard(self, Cell cell not None, error) -> int:
-        """Refuse everything that waits for `cell`; how many messages that were."""
+    def discard(self, Cell cell not None, error, bint has_failed=False) -> int:
+        """Refuse everything that waits for `cell`; how many messages that were.
+
+        Reliable tells wait for the next life of an actor that has one; `has_failed` if this one could not begin.
+        """
         cdef Envelope envelope
         cdef int count = 0
         while cell.mailbox is not None and cell.mailbox.runs:    # one run after the other is in memory
@@ -163,8 +184,19 @@ cdef class Outcomes(Waiting):
                 count += 1
         waiting = self.take_out(cell)
         for envelope in waiting:
+            if self.outlives(cell, envelope) and not isinstance(error, NodeStoppedError):
+                envelope.attempts += has_failed
+                if envelope.attempts < ATTEMPTS:
+                    self.let_wait(cell, envelope)
+                    continue
             self.refuse(cell, envelope, error)
         return count + len(waiting)
+
+    cdef bint outlives(self, Cell cell, Envelope envelope):
+        """Whether a message can wait for the next life of its actor: a root's next message makes it anew."""
+        if not envelope.flags & RELIABLE or envelope.flags & WANTS_REPLY or self.stopped:
+            return False
+        return cell.address.count("/") == 1
 
     def take_waiting(self, Cell cell not None) -> list:
         """Take out everything that waits for `cell`, to hand it over; counted as moved."""

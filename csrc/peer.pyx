@@ -21,7 +21,6 @@ Rules:
 import denoagents._native.remote
 from libc.stdint cimport int64_t, uint64_t
 
-from denoagents._native.delivery cimport Delivery
 from denoagents._native.envelope cimport RELIABLE, STREAMS, WANTS_REPLY, Envelope, ReplyTo
 from denoagents._native.outbox cimport Outbox
 from denoagents._native.records cimport Cursor, decode_text, unpack_chain, unpack_map
@@ -213,10 +212,10 @@ cdef class Peer(Outbox):
             self.read_handled(cursor)
         elif kind == STARTED:
             reply = <ReplyTo> self.pending.get(cursor.varint())
-            if isinstance(reply, Delivery):
-                (<Delivery> reply).started = True
-            elif isinstance(reply, RemoteReply):
+            if isinstance(reply, RemoteReply):
                 (<RemoteReply> reply).peer.signal(STARTED, (<RemoteReply> reply).origin)
+            elif reply is not None:
+                reply.started = True
         elif kind == LOST:
             reply = <ReplyTo> self.pending.get(cursor.varint())
             if reply is not None and reply.sequence:
@@ -360,7 +359,7 @@ cdef class Peer(Outbox):
 
     @property
     def served_requests(self) -> int:
-        return len(self.incoming)
+        return len(self.incoming) + sum([isinstance(one, RemoteReply) for one in self.pending.values()])
 
     def __repr__(self):
         return f"<Peer {self.node_name} pending={len(self.pending)} serving={len(self.incoming)}>"

@@ -60,12 +60,11 @@ cdef class RemoteReply(ReplyTo):
         self.peer.signal(LOST, self.origin)
 
     def announce(self):
-        """Tell the sender that the message is about to run; done when it knows, or has gone."""
-        self.peer.signal(STARTED, self.origin)
-        if self.peer.link is None:
+        """Tell the sender that the message is about to run; the peer that carries the word, or None."""
+        if self.peer.over or self.peer.link is None:
             return None
-        self.peer.flush()
-        return self.peer.link.when_accepted()
+        self.peer.signal(STARTED, self.origin)
+        return self.peer
 
     cpdef object item_payload(self, object payload):
         self.peer.answer(ITEM, self.origin, payload)

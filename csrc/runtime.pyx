@@ -75,6 +75,8 @@ cdef class Runtime(Outcomes):
             if self.reenter(cell, envelope):
                 return 0
             return self.refuse(cell, envelope, cycle_error(cell, envelope))
+        if cell.state == STOPPING and self.outlives(cell, envelope):
+            return self.let_wait(cell, envelope)
         if cell.state >= STOPPING:
             return self.refuse(cell, envelope, ActorStoppedError(f"{cell.address} has stopped"))
         if cell.mailbox is not None and cell.mailbox.waiting >= self.mailbox_limit:
@@ -239,6 +241,8 @@ cdef class Runtime(Outcomes):
                 turn.coroutine = method.function(cell.instance, *envelope.arguments)
             else:
                 turn.coroutine = method.function(cell.instance, *method.decode_arguments(envelope.payload))
+            if envelope.flags & RELIABLE and envelope.reply.deaths and envelope.reply.outgoing is None:
+                turn.coroutine = self.guardian.suspect(turn.coroutine, envelope, self.announce(cell, envelope))
             if envelope.flags & STREAMS:
                 turn.coroutine = self.guardian.pump(turn.coroutine, envelope.reply, cell)
         except (ArgumentsError, EncodingError) as error:
@@ -285,6 +289,8 @@ cdef class Runtime(Outcomes):
         cell.state = STOPPED
         if self.cells.get(cell.address) is cell:
             del self.cells[cell.address]
+        if cell.mailbox is not None and cell.mailbox.waiting and not self.stopped:
+            self.guardian.live_again(cell, self.take_out(cell))
 
     def close(self) -> None:
         """Start no more turns; spare tasks end."""

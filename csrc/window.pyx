@@ -79,6 +79,14 @@ cdef class Windows:
             window.entries[number] = answer
         return 0
 
+    def arrive(self, str address not None, Envelope envelope not None, int64_t now_ns=0):
+        """`envelope` itself when it is new, the one here that it repeats, or a tuple with the answer."""
+        return self.admit(address, envelope, now_ns)
+
+    def answered(self, str address not None, Envelope envelope not None, answer) -> None:
+        """What a repeat of `envelope` will be answered."""
+        self.settle(address, envelope, answer)
+
     def forget(self, str address not None, Envelope envelope not None) -> None:
         """`envelope` will not be answered from here."""
         self.settle(address, envelope, MISSING)

@@ -10,7 +10,7 @@ cdef class BoundMethod(Target):
 
 
 cdef class Call(ReplyTo):
-    cdef BoundMethod target
+    cdef BoundMethod method_of
     cdef Ref ref
     cdef tuple arguments
     cdef dict keywords

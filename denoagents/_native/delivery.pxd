@@ -35,7 +35,6 @@ cdef class Delivery(ReplyTo):
     cdef readonly uint8_t outcome        # Outcome
     cdef readonly int64_t sent_ns
     cdef bint given_up                   # whoever keeps the quarantine has it
-    cdef public bint started             # its owner has said that it runs it
 
     cdef int send(self) except -1
     cdef int finish(self, uint8_t outcome) except -1

@@ -7,6 +7,7 @@ cpdef enum:
     RELIABLE = 8     # has an identity: is handled once, and its sender hears of it
     LATE = 16        # messages that were sent after it came before it
     SPILLED = 32     # its contents are on the disk
+    ANNOUNCED = 64   # its sender was told that it is about to run
 
 
 cdef class ReplyTo:
@@ -21,6 +22,7 @@ cdef class ReplyTo:
     cdef public uint64_t floor           # all below it are settled
     cdef public uint64_t deaths          # lives of its actor that may have ended by it
     cdef public object letter            # of an ask: (priority, chain, trace, payload or None)
+    cdef public bint started             # its owner has said that it is about to run it
     cdef public object outgoing          # Stream that keeps it; None for one of another process
 
     cpdef object expire(self)

@@ -6,6 +6,7 @@ CANCELLED: int
 RELIABLE: int
 LATE: int
 SPILLED: int
+ANNOUNCED: int
 
 class ReplyTo:
     @property
@@ -18,6 +19,7 @@ class ReplyTo:
     floor: int
     deaths: int
     letter: Any
+    started: bool
     outgoing: Any
     def expire(self) -> Any: ...
     def end(self) -> Any: ...

@@ -25,6 +25,7 @@ from denoagents.actor.reference import Refs
 from denoagents.actor.reminders import MAX_REMINDERS, make_reminder
 from denoagents.actor.settings import ActorSettings, Strategy
 from denoagents.actor.stream import pump
+from denoagents.actor.suspect import Suspects
 from denoagents.address import Address
 from denoagents.durability import Reminder
 from denoagents.errors import ActorStoppedError, DenoagentsError, UsageError
@@ -58,6 +59,7 @@ class Guardian(Recovery):
         self.settings, self._surroundings = settings, surroundings
         self.refs: Refs
         self.letters = DeadLetters(settings.dead_letters)
+        self._suspects = Suspects()
         self._space: dict[Cell, list[asyncio.Future[None]]] = {}
 
     def attach(self, runtime: Runtime, router: Router, refs: Refs) -> None:
@@ -91,6 +93,12 @@ class Guardian(Recovery):
         """The coroutine that drives a streaming method."""
         del cell
         return pump(generator, reply, self.settings.credit_timeout_s)
+
+    def suspect(
+        self, coroutine: Coroutine[Any, Any, Any], envelope: Envelope, told: list[Any]
+    ) -> Coroutine[Any, Any, Any]:
+        """The turn of a message that a process may have died of, once its sender has been told."""
+        return self._suspects.run(coroutine, envelope, told)
 
     def space(self, cell: Cell) -> asyncio.Future[None]:
         """Done when the mailbox of `cell` has room again."""

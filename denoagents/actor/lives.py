@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from denoagents._native.envelope import WANTS_REPLY
+from denoagents._native.envelope import WANTS_REPLY, Envelope
 from denoagents._native.router import Router
 from denoagents._native.runtime import Cell, CellState, Runtime, Turn
 from denoagents.actor.actor import Actor
@@ -32,6 +32,10 @@ from denoagents.actor.watching import Watches
 from denoagents.errors import ActorStoppedError, DenoagentsError, NodeStoppedError, StoreError
 
 log = structlog.get_logger("denoagents.actor")
+
+
+START_AGAIN_S = 0.5
+"""Until a root actor that could not start, and has reliable messages, is tried again."""
 
 
 class Lives:
@@ -107,9 +111,10 @@ class Lives:
             return
         refusal = ActorStoppedError(f"{cell.address} could not start: {text_of(error)}")
         refusal.__cause__ = error
-        self.runtime.discard(cell, refusal)
+        self.runtime.discard(cell, refusal, has_failed=True)
         self._reset(cell)
-        self.runtime.loop.call_soon(self._resume, cell)
+        wait_s = START_AGAIN_S if cell.waiting else 0.0  # reliable messages wait for another try
+        self.runtime.loop.call_later(wait_s, self._resume, cell)
 
     def _reset(self, cell: Cell) -> None:
         """Give up the instance, and what belongs to its life."""
@@ -350,6 +355,12 @@ class Lives:
             self.runtime.run_hook(cell, self._hook(cell, cell.instance.on_stop()), "on_stop")
         else:
             self._gone(cell)
+
+    def live_again(self, cell: Cell, envelopes: Iterable[Envelope]) -> None:
+        """A root actor has stopped; these messages wait for its next life."""
+        renewed = self.router.local_cell(cell.address)
+        for envelope in envelopes:
+            self.runtime.put_back(renewed, envelope)
 
     def _gone(self, cell: Cell) -> None:
         cell.instance = None

@@ -24,6 +24,8 @@ class ActorSettings:
     effect after what is under way (a link's window, 8 MiB) has come."""
     park_limit: int = 100_000
     """Messages that wait for a destination (hand-over, link down, paused target), in all."""
+    reliable_bytes: int = 500_000_000
+    """Reliable messages sent and not handled yet, with what they carry; then their senders wait."""
     passivated_bytes: int = 256 << 20
     """State of passivated actors kept in memory; at the bound no more actors are passivated."""
     credit_timeout_s: float = 30.0

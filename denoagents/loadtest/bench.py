@@ -47,6 +47,7 @@ ALONE = ("idle_memory", "cold_start")
 """Workloads that start their own processes."""
 NAMES = (
     "tell_between_processes",
+    "reliable_between_processes",
     "ask_between_processes",
     "ask_between_processes_100",
     "open_loop_1000",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from denoagents._native.clock import Clock
 from denoagents._native.histogram import Histogram
-from denoagents.actor.reference import tell
+from denoagents.actor.reference import options, tell
 from denoagents.errors import Overloaded
 from denoagents.loadtest.durable_targets import KeptByTheSystem, KeptOnDisk
 from denoagents.loadtest.runner import Load, OpenLoop
@@ -27,6 +27,8 @@ SAMPLE_EVERY = 16
 SPAWN_LIMIT = 100_000
 """Actors made in one stretch at most: memory."""
 OVERLOADED_AGAIN_S = 0.005
+RELIABLE_AHEAD = 4096
+"""Reliable messages on their way at most, as a sender that watches its memory has."""
 BREATH = 256
 """Local requests between two looks at the clock; they never wait, so the loop must be let go."""
 
@@ -65,6 +67,25 @@ async def send_one_way(bench: Bench, seconds: float) -> Sample:
         except Overloaded:
             await tell_again(target.add, 1)
             sent += 1
+    return await _received(bench, begin_ns, sent)
+
+
+async def send_reliably(bench: Bench, seconds: float) -> Sample:
+    """Tell one actor reliably, as fast as it handles what it is told; ends when all was handled."""
+    clock, target = bench.clock, options(bench.target, reliable=True)
+    books = bench.node.runtime.books
+    await bench.target.received()
+    sent, begin_ns = 0, clock.now_ns()
+    end_ns = bench.end_ns(seconds)
+    while (now_ns := clock.now_ns()) < end_ns:
+        await tell(target.put, now_ns)
+        for _ in range(SAMPLE_EVERY - 1):
+            await tell(target.add, 1)
+        sent += SAMPLE_EVERY
+        while books.reliable_outstanding > RELIABLE_AHEAD:  # noqa: ASYNC110 - the same
+            await asyncio.sleep(0)
+    while books.reliable_outstanding:  # noqa: ASYNC110 - books have no event
+        await asyncio.sleep(0.001)
     return await _received(bench, begin_ns, sent)
 
 
@@ -212,6 +233,7 @@ def incompressible(size_bytes: int) -> bytes:
 
 BETWEEN_PROCESSES: dict[str, Workload] = {
     "tell_between_processes": send_one_way,
+    "reliable_between_processes": send_reliably,
     "ask_between_processes": ask_one_at_a_time,
     "ask_between_processes_100": ask_by_hundred,
     "open_loop_1000": open_loop_1000,

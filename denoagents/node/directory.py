@@ -215,7 +215,7 @@ def make_router(runtime: Runtime, directory: Directory, settings: NodeSettings) 
     actor = settings.actor
     runtime.mailbox_limit, runtime.mailbox_reserve = actor.mailbox_limit, actor.mailbox_reserve
     router = Router(runtime, slot_of_text, directory)
-    router.park_limit = actor.park_limit
+    router.park_limit, router.reliable_limit = actor.park_limit, actor.reliable_bytes
     router.max_payload = settings.link.max_payload_bytes - 4096
     router.batch_messages = settings.batch_messages
     router.stream = Stream(router, runtime.incarnation)

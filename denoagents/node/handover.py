@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import msgspec
 import structlog
 
-from denoagents._native.envelope import STREAMS, Envelope
+from denoagents._native.envelope import RELIABLE, STREAMS, WANTS_REPLY, Envelope
 from denoagents._native.peer import Peer
 from denoagents._native.router import RecordKind, Router
 from denoagents._native.runtime import Cell
@@ -53,6 +53,30 @@ class PackedChild(msgspec.Struct, frozen=True, array_like=True):
     packed: PackedActor
 
 
+_Number = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class PackedIdentity(msgspec.Struct, frozen=True, array_like=True):
+    """Which reliable message it is, and how often its turn failed."""
+
+    stream: _Number
+    number: Annotated[int, msgspec.Meta(ge=1)]
+    floor: _Number
+    deaths: Annotated[int, msgspec.Meta(ge=0, le=255)]
+    attempts: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
+
+
+class PackedWindow(msgspec.Struct, frozen=True, array_like=True):
+    """What an actor answered to the reliable messages of one stream: a number and an answer each.
+
+    An answer is None for a tell, one part for a value, in a list for an error."""
+
+    address: str
+    stream: _Number
+    floor: _Number
+    answers: list[tuple[_Number, bytes | tuple[bytes] | None]]
+
+
 class PackedMessage(msgspec.Struct, frozen=True, array_like=True):
     """One waiting message; `number` is the relay's, `left_ns` what is left of its deadline."""
 
@@ -65,11 +89,13 @@ class PackedMessage(msgspec.Struct, frozen=True, array_like=True):
     chain: list[tuple[str, int, int]] | None
     trace: bytes | None
     payload: bytes
+    identity: PackedIdentity | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_actor = msgspec.msgpack.Decoder(PackedActor).decode
 _decode_message = msgspec.msgpack.Decoder(PackedMessage).decode
+_decode_windows = msgspec.msgpack.Decoder(list[PackedWindow]).decode
 
 
 class Handover:
@@ -122,6 +148,9 @@ class Handover:
             for cell in cells
             for envelope in self._router.runtime.take_waiting(cell)
         ]
+        windows = self._pack_windows(
+            [root, *(cell.address for cell in cells if cell.address != root)]
+        )
         for cell in reversed(cells):
             if cell.family is not None:
                 cell.family.cancel_timers()
@@ -139,7 +168,16 @@ class Handover:
             is_whole=is_whole,
             state=b"" if packed is None else _encode(packed),
             waiting=[_encode(message) for message in waiting if message is not None],
+            duplicates=_encode(windows) if windows else b"",
         )
+
+    def _pack_windows(self, addresses: Iterable[str]) -> list[PackedWindow]:
+        windows = self._router.runtime.windows
+        packed = []
+        for address in addresses:
+            packed += [PackedWindow(address, *entries) for entries in windows.export(address)]
+            windows.drop(address)
+        return packed
 
     def _pack_state(self, address: str) -> PackedActor:
         cell = self._router.runtime.cells.get(address)
@@ -187,9 +225,16 @@ class Handover:
                     envelope.reply.reject(error)
                 return None
         kind, number = RecordKind.TELL, 0
+        identity = None
         if envelope.reply is not None:
-            kind = RecordKind.STREAM if envelope.flags & STREAMS else RecordKind.ASK
+            if envelope.flags & WANTS_REPLY:
+                kind = RecordKind.STREAM if envelope.flags & STREAMS else RecordKind.ASK
             number = to.expect(envelope.reply)
+            if envelope.flags & RELIABLE:
+                reply = envelope.reply
+                identity = PackedIdentity(
+                    reply.stream, reply.sequence, reply.floor, reply.deaths, envelope.attempts
+                )
         left_ns = 0
         if envelope.deadline_ns:
             left_ns = max(1, envelope.deadline_ns - self._router.runtime.clock.now_ns())
@@ -204,6 +249,7 @@ class Handover:
             None if chain is None else list(chain),
             envelope.trace,
             payload,
+            identity,
         )
 
     def unpack(self, ship: Ship, peer: Peer) -> None:
@@ -213,6 +259,7 @@ class Handover:
         waiting = [_decode_message(data) for data in ship.waiting]
         cell = self._router.local_cell(ship.actor)
         kept = [(c, runtime.take_waiting(c)) for c in self.family_of(ship.actor)]
+        self._restore_windows(ship, kept)
         if ship.is_whole:
             self._restore(cell, packed)
         else:  # behind what came with the actor, or was relayed before
@@ -226,6 +273,20 @@ class Handover:
                 self._before.setdefault(message.address, set()).add(envelope)
         for one, envelopes in kept:
             self._put_back(one, envelopes)
+
+    def _restore_windows(self, ship: Ship, kept: list[tuple[Cell, list[Envelope]]]) -> None:
+        """What was handled elsewhere, and has been sent again to here, has its answer."""
+        runtime = self._router.runtime
+        if not ship.duplicates:
+            return
+        now_ns = runtime.clock.now_ns()
+        for packed in _decode_windows(ship.duplicates):
+            entries = [(packed.stream, packed.floor, packed.answers)]
+            for envelope, answer in runtime.windows.restore(packed.address, entries, now_ns):
+                for _, envelopes in kept:
+                    if envelope in envelopes and envelope.reply is not None:
+                        envelopes.remove(envelope)
+                        envelope.reply.repeat(answer)
 
     def _put_back(self, cell: Cell, envelopes: list[Envelope]) -> None:
         runtime = self._router.runtime
@@ -288,14 +349,21 @@ class Handover:
                 message.number,
                 chain,
                 message.trace,
+                None if message.identity is None else _identity(message.identity),
             )
         except DenoagentsError as error:
             runtime.books.accepted += 1
             runtime.books.dead_lettered += 1
             self._guardian.dead_letter(message.address, message.method, str(error))
             return None
+        if message.identity is not None:
+            envelope.attempts = message.identity.attempts
         runtime.post(cell, envelope)
         return envelope
+
+
+def _identity(packed: PackedIdentity) -> tuple[int, int, int, int]:
+    return packed.stream, packed.number, packed.floor, packed.deaths
 
 
 def root_of(address: str) -> str:

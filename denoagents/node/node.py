@@ -226,8 +226,8 @@ class Node(UntypedCalls):
             self._heartbeat.pulse.is_leaving = True
             fleet.begin_to_drain()
         while self._loop.time() < deadline:
-            is_idle = not books.running + books.waiting + books.retained
-            if is_idle and (fleet is None or await fleet.is_drained(deadline)):
+            open_ones = books.running + books.waiting + books.retained + books.reliable_outstanding
+            if not open_ones and (fleet is None or await fleet.is_drained(deadline)):
                 return True
             self.router.flush()
             await asyncio.sleep(0.005)

@@ -50,6 +50,7 @@ class Peers:
         self._endpoints: dict[Peer, str] = {}
         self._dialed_ns: dict[Peer, int] = {}
         self._broker: Peer | None = None
+        self._dead = -1
 
     # --- going out ----------------------------------------------------------------------------
 
@@ -93,6 +94,7 @@ class Peers:
 
     def over(self, incarnation: int, reason: str) -> None:
         """An incarnation is over: its outcomes are unknown, what was parked goes elsewhere."""
+        self._dead = incarnation
         self.mesh.refuse(incarnation, reason)
         peer = self.dialed.pop(incarnation, None)
         if peer is not None:
@@ -179,7 +181,8 @@ class Peers:
         peer = link.key
         if not isinstance(peer, Peer) or peer.link is not link:
             return
-        settle_unknown(peer.detach(reason, is_death=reason == "other incarnation"), reason)
+        is_death = reason == "other incarnation" or peer.incarnation == self._dead
+        settle_unknown(peer.detach(reason, is_death=is_death), reason)
         if not link.dialed:
             self.accepted.pop(peer, None)
             peer.end(reason)

@@ -65,3 +65,55 @@ async def test_a_reliable_ask_is_sent_again_until_its_deadline(fleet):
         answers = await asyncio.gather(*asks)
         assert answers == [number for number in range(40) for _ in refs]
         assert client.statistics()["accounting"]["off"] == 0
+
+
+@pytest.mark.asyncio
+async def test_only_the_message_that_kills_its_process_is_quarantined(fleet):
+    """Three processes die of it; what waits behind it and beside it is handled."""
+    fleet.start("c", "d")
+    async with fleet.client() as client:
+        await settled(client, "a", "b", "c", "d")
+        refs = await refs_on(client, app.Ledger, fleet.workers["a"], 4, "p")
+        paths = [fleet.folder / f"{key_of(ref)}.ledger" for ref in refs]
+        poisoned = fleet.folder / "poison"
+        for number in range(20):
+            for ref, path in zip(refs, paths, strict=True):
+                await tell(ref.note, str(path), number)
+            if number == 10:
+                await tell(refs[0].die, str(poisoned), number)
+
+        def books() -> dict[str, int]:
+            return client.statistics()["accounting"]["reliable"]
+
+        await until(lambda: books()["outstanding"] == 0, 30)
+        assert len(poisoned.read_text().splitlines()) == 3
+        assert books()["quarantined"] == 1
+        assert books()["handled"] == books()["sent"] - 1
+        for path in paths:
+            assert handled(path) == list(range(20)), path
+        assert client.statistics()["accounting"]["off"] == 0
+
+
+@pytest.mark.asyncio
+async def test_reliable_messages_survive_their_actors_moves_once_each(fleet):
+    """A worker joins and one drains under load: nothing is lost, repeated or overtaken."""
+    async with fleet.client() as client:
+        await settled(client, "a", "b")
+        refs = [client.actor(app.Ledger, f"m{n}") for n in range(20)]
+        paths = [fleet.folder / f"m{n}.ledger" for n in range(20)]
+        for number in range(300):
+            for ref, path in zip(refs, paths, strict=True):
+                await tell(ref.note, str(path), number)
+            await asyncio.sleep(0.004)
+            if number == 50:
+                fleet.begin("c")
+            if number == 150:
+                await client.control("drain", {"name": "a"})
+
+        def books() -> dict[str, int]:
+            return client.statistics()["accounting"]["reliable"]
+
+        await until(lambda: books()["outstanding"] == 0, 20)
+        for path in paths:
+            lines = [int(line.split()[0]) for line in path.read_text().splitlines()]
+            assert lines == list(range(300)), path
