@@ -1,4 +1,4 @@
-"""R8: a stalled actor is sent far more than memory may hold; the disk takes it, nobody else suffers."""
+"""R8: a stalled actor is sent more than memory may hold; the disk takes it, in order."""
 
 import json
 import os
