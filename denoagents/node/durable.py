@@ -40,6 +40,7 @@ class _PatientStream:
 
     def __init__(self, stream: Stream, node: DurableNode) -> None:
         self._stream, self._node = stream, node
+        self._is_withdrawn = False
 
     @property
     def on_settled(self) -> Any:
@@ -52,12 +53,20 @@ class _PatientStream:
     def send(
         self, address: str, method: Any, payload: bytes, priority: int = 1, number: int = 0
     ) -> None:
-        sending = partial(self._stream.send, address, method, payload, priority, number)
+        sending = partial(self._send, address, method, payload, priority, number)
         type_name = address.partition("/")[0]
         if type_name in self._node.router.tables:
             sending()
         else:
             self._node.unhosted.setdefault(type_name, []).append(sending)
+
+    def _send(self, *message: Any) -> None:
+        if not self._is_withdrawn:
+            self._stream.send(*message)
+
+    def withdraw(self) -> None:
+        self._is_withdrawn = True
+        self._stream.withdraw()
 
 
 def make_store(store: StateStore | str | Path | None) -> StateStore | None:
