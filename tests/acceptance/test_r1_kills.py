@@ -48,3 +48,34 @@ async def test_r1_kills_lose_nothing_acknowledged_and_double_nothing(tmp_path):
         assert not wrong
         assert schedule.executed == schedule.planned == KILLS
         assert verdict.availability.recoveries >= KILLS * ACTORS // 8, "the kills met actors"
+
+
+@pytest.mark.timeout(600 if FULL else 120)
+@pytest.mark.asyncio
+async def test_r1_deaths_that_overlap_double_and_lose_nothing(tmp_path):
+    """Workers die while others take over from those that died before; recovery takes longer."""
+    seed, kills = draw_seed(), 40 if FULL else 5
+    with FaultRun(tmp_path, seed) as run:
+        run.start_workers(4)
+        async with run.fleet.client("load") as client:
+            await settled(client)
+            targets = run.targets(client, plain=500, reliable=300, durable=200)
+            voice = Voice("load", run.history, targets)
+            carried, _ = await calibrate(voice, RATE * 0.6, 1.0)
+            schedule = run.kills(plan_kills(seed, kills, 1.0, jitter_s=0.9))
+            killing = asyncio.create_task(schedule.run())
+            stretch = await voice.drive(RATE * 0.6, kills + 3)
+            await killing
+            await voice.settle(40)
+            await settled(client, *run.fleet.workers, seconds=20)
+            await run.barrier(client, targets)
+            wrong = await books(client)
+            run.figures |= {
+                "control msg/s": round(carried), "msg/s under kills": round(stretch.rate),
+                "kills": f"{schedule.executed}/{schedule.planned}",
+            }  # fmt: skip
+        verdict = run.verdict(Bars(operations=int(0.8 * carried * stretch.seconds)))
+        run.show("R1 overlapping deaths", verdict)
+        assert verdict.is_good, str(verdict)
+        assert not wrong
+        assert schedule.executed == kills

@@ -30,7 +30,7 @@ async def test_r2_pauses_up_to_a_second_evict_nobody(tmp_path):
         async with run.fleet.client("load") as client:
             await settled(client)
             before = {name: row["incarnation"] for name, row in (await members(client)).items()}
-            targets = run.targets(client, plain=ACTORS)
+            targets = run.targets(client, plain=ACTORS // 2, reliable=ACTORS // 2)
             hogs = [
                 (await refs_on(client, app.Plain, child, 1, f"hog{name}"))[0]
                 for name, child in run.fleet.workers.items()
@@ -97,7 +97,7 @@ async def test_r2_a_long_pause_costs_the_worker_within_three_seconds_and_its_zom
         run.start_workers(3)
         async with run.fleet.client("load") as client:
             await settled(client)
-            targets = run.targets(client, plain=ACTORS)
+            targets = run.targets(client, plain=ACTORS // 2, reliable=ACTORS // 2)
             voice = Voice("load", run.history, targets)
             carried, _ = await calibrate(voice, RATE, 1.0)
             run.history.plan("freeze", len(LONG_S), seed)

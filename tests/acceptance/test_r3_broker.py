@@ -35,7 +35,7 @@ async def test_r3_a_killed_broker_costs_placed_actors_nothing(tmp_path):
         async with run.fleet.client("load") as client:
             await settled(client)
             before = {name: row["incarnation"] for name, row in (await members(client)).items()}
-            targets = run.targets(client, plain=ACTORS)
+            targets = run.targets(client, plain=ACTORS // 2, reliable=ACTORS // 2)
             voice = Voice("load", run.history, targets)
             await run.barrier(client, targets)
             carried, _ = await calibrate(voice, RATE, 1.0)
@@ -79,7 +79,7 @@ async def test_r3_a_rolling_restart_under_load_has_no_errors(tmp_path):
         run.start_workers(workers)
         async with run.fleet.client("load") as client:
             await settled(client)
-            targets = run.targets(client, plain=ACTORS)
+            targets = run.targets(client, plain=ACTORS // 2, reliable=ACTORS // 2)
             slow = run.slow_targets(client, count=20, seconds=1.0)
             voice = Voice("load", run.history, targets)
             patient = Voice("patient", run.history, slow)
