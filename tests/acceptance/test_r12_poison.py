@@ -4,17 +4,18 @@ import asyncio
 import json
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 from real_fleet import OPEN, Child, is_alive, load, settled, until
 
-from denoagents import Node, tell
+from denoagents import Node, options, tell
+from denoagents.errors import OutcomeUnknownError
 
 FULL = bool(os.environ.get("DENOAGENTS_FULL"))
 APP = Path(__file__).parents[1] / "process" / "apps" / "poison.py"
-ROUNDS = 8 if FULL else 1
 RATE = 300
 app = load(APP)
 
@@ -79,6 +80,39 @@ async def _nobody_is_left(up, family):
     up.process.terminate()
     await up.ended(30)
     await until(lambda: not any(is_alive(one) for one in family), 5)
+
+
+@pytest.mark.timeout(300 if FULL else 90)
+@pytest.mark.asyncio
+async def test_r12_a_segfaulting_handler_costs_one_worker_and_nothing_else(up, tmp_path):
+    """Its asker hears that the outcome is unknown; idempotent asks beside it do not notice."""
+    endpoint = up.wait_for("ready")["endpoint"]
+    family = psutil.Process(up.pid).children(recursive=True)
+    crashes = 10 if FULL else 3
+    async with Node(broker=endpoint, settings=OPEN) as client:
+        await settled(client)
+        crowd = Crowd(client)
+        crowding = asyncio.create_task(crowd.keep_asking())
+        for number in range(crashes):
+            await asyncio.sleep(1.5)
+            victim = options(client.actor(app.Victim, f"v{number}"), reliable=False)
+            with pytest.raises(OutcomeUnknownError):
+                await victim.crash(str(tmp_path / "crashes"))
+            await until(partial(_is_whole, client), 20)
+            family += psutil.Process(up.pid).children(recursive=True)
+        await stop(crowding)
+    share = len(crowd.errors) / crowd.sent
+    print(
+        f"\nR12: {crashes} segmentation faults; bystanders: {crowd.sent} asks, "
+        f"{len(crowd.errors)} errors ({share:.3%}), slowest {crowd.slowest_s:.2f} s"
+    )
+    assert len(lines(tmp_path / "crashes")) == crashes
+    assert crowd.sent >= 300 * crashes, "the load's floor"
+    assert share < 0.001, crowd.errors[:5]
+    ends = deaths(up)
+    assert [reason for _, reason, _ in ends] == ["killed by SIGSEGV"] * crashes
+    assert all("starts again in" in now for _, _, now in ends)
+    await _nobody_is_left(up, family)
 
 
 @pytest.mark.timeout(60)
