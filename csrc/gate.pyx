@@ -70,9 +70,11 @@ cdef class Line:
     """A REP that answers ZAP (`Line.zap`), or the PAIR of a socket's monitor (`Line.monitor`)."""
 
     cdef void *handle                   # closed by close()
+    cdef void *monitored                # the socket whose monitor this is; closed after this
     cdef readonly int fd
 
     def __dealloc__(self):
+        self.monitored = NULL           # it may be gone by now
         self.close()
 
     @staticmethod
@@ -86,7 +88,9 @@ cdef class Line:
         cdef bytes endpoint = f"inproc://denoagents-monitor-{socket}".encode()
         if zmq.socket_monitor(<void *>socket, endpoint, events) != 0:
             raise OSError(zmq.get_errno(), "no monitor for a socket")
-        return open_line(context, PAIR, endpoint, False)
+        cdef Line line = open_line(context, PAIR, endpoint, False)
+        line.monitored = <void *>socket
+        return line
 
     def receive(self) -> list:
         """The parts of one message, or None."""
@@ -138,9 +142,12 @@ cdef class Line:
         return events & POLLIN != 0
 
     def close(self) -> None:
-        """Listen no more."""
+        """Listen no more; a monitor before its socket: without a reader libzmq's thread would wait."""
         cdef void *handle = self.handle
         cdef int linger = 0
+        if self.monitored is not NULL:
+            zmq.socket_monitor(self.monitored, NULL, 0)
+        self.monitored = NULL
         self.handle = NULL
         if handle is not NULL:
             zmq.setsockopt(handle, LINGER, &linger, sizeof(int))
@@ -150,10 +157,11 @@ cdef class Line:
 cdef Line open_line(size_t context, int kind, bytes endpoint, bint listens):
     cdef Line line = Line.__new__(Line)
     cdef size_t size = sizeof(int)
-    cdef int rc
+    cdef int rc = 0
     line.handle = zmq.socket(<void *>context, kind)
     if line.handle is NULL:
         raise OSError(zmq.get_errno(), "no socket can be made")
+    zmq.setsockopt(line.handle, RCVHWM, &rc, sizeof(int))   # no bound: its writer must not wait
     if listens:
         rc = zmq.bind(line.handle, endpoint)
     else:

@@ -59,6 +59,7 @@ class Dialing:
         self._down_ns = 0
         """Since when the link is not up; while it is, the last tick."""
         self._is_late = False
+        self._server: bytes | None = None
         self.own_endpoint = ""
 
     def begin(self, link: Link) -> None:
@@ -74,10 +75,20 @@ class Dialing:
         self._after(self._delay_s(), self._attempt)
         self._tries += 1
         self._tried_ns = self._around.clock.now_ns()
+        self._server = self._server_key()
         try:
             self._wire = self._transport.dial(self._endpoint, self)
         except LinkError as error:  # no descriptors left, say: the timer tries again
             _log.warning("link.cannot_dial", endpoint=self._endpoint, reason=str(error))
+
+    def _server_key(self) -> bytes | None:
+        keys = self._around.credentials
+        return None if keys is None else keys.server_key(self._endpoint)
+
+    def check_key(self) -> None:
+        """The allow-list has changed: another key, or none, must answer here from now on."""
+        if self._server_key() != self._server:
+            self.again()
 
     def _delay_s(self) -> float:
         settings = self._around.settings

@@ -144,6 +144,8 @@ class Mesh:
     def check_keys(self) -> None:
         """The allow-list has changed: sessions of keys that are not on it any more end."""
         self._acceptance.check_keys()
+        for dialing in tuple(self._dialed.values()):
+            dialing.check_key()
 
     def send_datagram(self, route: bytes, packet: bytes) -> None:
         """Answer a heartbeat; lost if its connection is."""

@@ -302,3 +302,20 @@ async def test_a_flood_of_connections_and_junk_disturbs_nobody(fleet, tmp_path):
         for one, before in zip(victims, memory, strict=True):
             assert one.code is None
             assert one.rss - before < 32 << 20
+
+
+@pytest.mark.asyncio
+async def test_a_worker_that_listens_everywhere_says_where_it_is(fleet):
+    lost = fleet.begin("a-1", "--bind", "tcp://0.0.0.0:0")
+    assert await lost.ended() == 2
+    assert "--advertise tcp://HOST:PORT" in lost.log
+    fleet.begin("a-2", "--bind", "tcp://0.0.0.0:0", "--advertise", "tcp://127.0.0.1").wait_for(
+        "joined"
+    )
+    async with fleet.client() as operator:
+        await settled(operator, "a", "b", "a-2")
+        rows = (await operator.control("get", {"kind": "workers"}))["rows"]
+        endpoint = next(row["endpoint"] for row in rows if row["name"] == "a-2")
+        assert endpoint.startswith("tcp://127.0.0.1:")
+        for ref in await refs_on(operator, app.Counter, fleet.workers["a-2"], 2, "adv"):
+            assert await ref.add(1) == 1
