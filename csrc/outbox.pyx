@@ -91,7 +91,13 @@ cdef class Outbox(Destination):
                 kind, target, method, number, priority, deadline_ns, chain, trace, payload, reply
             )
         if self.blocked and -self.link.credit_bytes > OVERRUN_BYTES and (reply is None or not reply.sequence):
+            if self.router.replaying:    # it has waited, and goes on waiting
+                self.held, self.congested = self.router.parking("the link's window is full"), True
+                return (<Parking> self.held).transmit(
+                    kind, target, method, number, priority, deadline_ns, chain, trace, payload, reply
+                )
             raise Overloaded(f"{self.node_name} has not taken what was sent to it; the link's window is full", 1.0)
+        payload = self.router.runtime.read_parked(payload)
         if PyBytes_GET_SIZE(payload) >= LARGE_BYTES and batch.size:
             self.flush()
         if len(self.names_out) > MAX_NAMES - 2:
@@ -267,16 +273,20 @@ cdef class Outbox(Destination):
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+        if self.congested and self.link is not None:
+            self.open()
 
     # --- the link's life ----------------------------------------------------------------------
 
     def hold(self, reason) -> None:
         """The link is down: park what is sent from now on."""
+        self.congested = False
         if self.held is None and not self.over:
             self.held = self.router.parking(reason)
 
     def open(self) -> None:
-        """The link is up: send what was parked."""
+        """The link is up, or has room: send what was parked."""
+        self.congested = False
         cdef Parking parked = <Parking> self.held
         if parked is not None:
             self.held = None
@@ -292,7 +302,7 @@ cdef class Outbox(Destination):
             messages += count
         self.router.books.retained -= messages
         self.router.books.acknowledged += messages
-        if self.blocked and self.in_flight < WINDOW_RECORDS and self.link.credit_bytes > 0:
+        if (self.blocked or self.congested) and self.in_flight < WINDOW_RECORDS and self.link.credit_bytes > 0:
             self.unblock()
 
     def reroute(self) -> None:
@@ -327,6 +337,7 @@ cdef class Outbox(Destination):
         Reliable messages that have no outcome are sent again, before what was parked.
         """
         self.link = None                 # first: what is in the batch has nowhere to go
+        self.congested = False
         self.done.clear()
         self.flush()
         messages = sum([count for _, count, _ in self.batches])

@@ -3,10 +3,13 @@
 Rules:
     A message inside the process meets no socket and no serializer; another goes to the owner of its slot.
     What has no destination (a slot that changes hands, a link that is down, a full target) is parked, in
-    order, up to `park_limit` messages in all; beyond it the sender gets `Overloaded`.
+    order, up to `park_limit` messages in all; beyond it the sender gets `Overloaded`. Their payloads share
+    the mailboxes' memory, and its disk; a reliable message's is its sender's, who counts it already.
+    What was parked is not refused when it is parked again.
     Peers with something to send are flushed at the end of the loop's tick, or of the drain.
 """
 
+from cpython.bytes cimport PyBytes_CheckExact
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from denoagents._native.deadlines cimport Deadlines
@@ -55,14 +58,21 @@ cdef class Parking(Destination):
         self, uint8_t kind, str target, object method, uint64_t number, uint8_t priority,
         int64_t deadline_ns, object chain, object trace, object payload, ReplyTo reply,
     ) except -1:
-        if self.router.parked >= self.router.park_limit and (reply is None or not reply.sequence):
-            raise Overloaded(f"{self.router.parked} messages wait already ({self.reason})", 1.0)
+        cdef Router router = self.router
+        cdef bint must = router.replaying or (reply is not None and reply.sequence)
+        if router.parked >= router.park_limit and not must:
+            raise Overloaded(f"{router.parked} messages wait already ({self.reason})", 1.0)
+        if PyBytes_CheckExact(payload) and is_counted(reply):
+            kept = router.runtime.park(payload, must)
+            if kept is None:
+                raise router.runtime.no_room(self.reason)
+            payload = kept
         if number > self.newest:
             self.newest = number
         else:
             self.is_mixed = True
         self.entries[number] = (kind, target, method, priority, deadline_ns, chain, trace, payload, reply)
-        self.router.parked += 1
+        router.parked += 1
         if reply is not None:
             reply.place = self
         return 0
@@ -73,16 +83,25 @@ cdef class Parking(Destination):
         return waiter
 
     cpdef object withdraw(self, ReplyTo reply):
-        if self.entries.pop(reply.number, None) is not None:
-            self.router.parked -= 1
+        if self.remove(reply):
             self.router.books.retained -= 1
             self.router.books.sender_refused += 1
 
-    cpdef bint expire(self, ReplyTo reply):
-        """The deadline of a message that waits has passed: it will not be sent. False when it does not wait."""
-        if self.entries.pop(reply.number, None) is None:
+    cdef bint remove(self, ReplyTo reply) except -1:
+        """Forget a message that waits here; False when it does not."""
+        entry = self.entries.pop(reply.number, None)
+        if entry is None:
             return False
         self.router.parked -= 1
+        if is_counted(reply):
+            self.router.runtime.unpark(entry[7])
+        self.router.runtime.forget_parked(entry[7])
+        return True
+
+    cpdef bint expire(self, ReplyTo reply):
+        """The deadline of a message that waits has passed: it will not be sent. False when it does not wait."""
+        if not self.remove(reply):
+            return False
         self.router.books.retained -= 1
         self.router.books.sender_expired += 1
         return True
@@ -103,29 +122,41 @@ cdef class Parking(Destination):
             if not waiter.done():
                 waiter.set_result(None)
         router.parked -= len(entries)
+        router.replaying += 1
         for number, (kind, target, method, priority, deadline, chain, trace, payload, reply) in entries.items():
-            if deadline and deadline <= now:
-                router.books.retained -= 1
-                router.books.sender_expired += 1
-                if reply is not None:
-                    reply.reject(ExpiredError(f"the deadline passed: {self.reason}"))
-                continue
+            if is_counted(reply):
+                router.runtime.unpark(payload)
             try:
+                if deadline and deadline <= now:
+                    raise ExpiredError(f"the deadline passed: {self.reason}")
                 destination = router.destination(target)
                 if destination is router.here:
+                    payload = router.runtime.read_parked(payload)
                     router.receive_parked(kind, target, method, priority, deadline, chain, trace, payload, reply)
                 else:
                     destination.transmit(
                         kind, target, method, number, priority, deadline, chain, trace, payload, reply
                     )
+                count += 1
             except DenoagentsError as error:
-                router.books.retained -= 1
-                router.books.sender_refused += 1
-                if reply is not None:
-                    reply.reject(error)
-                continue
-            count += 1
+                router.runtime.forget_parked(payload)
+                self.turn_away(target, method, reply, error)
+        router.replaying -= 1
         return count
+
+    cdef int turn_away(self, str target, object method, ReplyTo reply, object error) except -1:
+        """A message that waited will not be sent: its asker hears why; a tell becomes a dead letter."""
+        self.router.books.retained -= 1
+        if isinstance(error, ExpiredError):
+            self.router.books.sender_expired += 1
+        else:
+            self.router.books.sender_refused += 1
+        if reply is not None:
+            reply.reject(error)
+        else:
+            name = method if isinstance(method, str) else method.name
+            self.router.runtime.guardian.dead_letter(target, name, str(error))
+        return 0
 
     def is_used_by(self, tables) -> bool:
         """Whether a slot of `tables` still leads here, or something waits here."""
@@ -136,6 +167,11 @@ cdef class Parking(Destination):
 
     def __repr__(self):
         return f"<Parking {len(self.entries)} messages: {self.reason}>"
+
+
+cdef bint is_counted(ReplyTo reply) noexcept:
+    """Whether a parked payload counts here: a reliable message of this process is counted by its stream."""
+    return reply is None or reply.outgoing is None
 
 
 cdef class SlotTable:
@@ -304,15 +340,19 @@ cdef class Router:
     def release(self, Py_ssize_t size) -> None:
         """It is settled."""
         self.kept -= size
-        if self.keep_waiters and self.kept < self.reliable_limit:
+        if self.keep_waiters and self.has_room():
             waiters, self.keep_waiters = self.keep_waiters, []
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
 
+    cdef bint has_room(self):
+        """Whether what is kept is below the limit; answers kept for others, who free them, take half of it at most."""
+        return self.kept + min(self.runtime.windows.bytes, self.reliable_limit >> 1) < self.reliable_limit
+
     cdef object keep_gate(self):
         """What whoever tells reliably should wait for now, or None."""
-        if self.kept < self.reliable_limit:
+        if self.has_room():
             return None
         waiter = self.runtime.loop.create_future()
         self.keep_waiters.append(waiter)

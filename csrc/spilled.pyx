@@ -115,6 +115,10 @@ cdef class Spilled:
         return f"<Spilled {len(self.parts)} messages at {self.place}>"
 
 
+cdef class OnDisk:
+    """Stands for a payload; whoever needs it reads it once."""
+
+
 cdef bint is_later(Envelope envelope, Envelope other) noexcept:
     """Whether `envelope` was sent after `other`, reliably, by the same sender."""
     return (

@@ -6,10 +6,13 @@ Rules:
     When the disk takes nothing, or nothing is left to spill, senders pause at every mailbox until there is
     room; senders that do not wait are refused 64 MiB later. Reliable messages are not refused.
     A run that the disk has lost is turned away, message by message.
+    Payloads of parked messages take at most half of `queue_limit`; beyond it they go to the disk one by one.
+    So mailboxes keep room, however long a destination is away. Without a disk, what is over it is refused.
 """
 
 import heapq
 
+from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 
 from denoagents._native.cell cimport Cell
@@ -18,7 +21,7 @@ from denoagents._native.envelope cimport LATE, Accounting, Envelope
 from denoagents._native.mailbox cimport Mailbox
 from denoagents._native.pulse cimport Watch
 from denoagents._native.runner cimport Runners
-from denoagents._native.spilled cimport Spilled, size_of
+from denoagents._native.spilled cimport OnDisk, Spilled, size_of
 
 from denoagents.errors import CorruptError, Overloaded, StoreError
 
@@ -116,7 +119,7 @@ cdef class Waiting(Runners):
         """The bytes of waiting messages in memory, their limit, and what is on the disk."""
         return {
             "bytes": self.queued_bytes, "limit_bytes": self.queue_limit, "spilled": self.spilled,
-            "is_full": self.choked,
+            "is_full": self.choked, "parked_bytes": self.parked_bytes,
         }
 
     # --- memory -------------------------------------------------------------------------------
@@ -222,3 +225,63 @@ cdef class Waiting(Runners):
     def forget_run(self, Spilled run not None) -> None:
         """Nobody wants what is in `run` any more."""
         self.disk.drop(run.place)
+
+    # --- messages without a destination ---------------------------------------------------------
+
+    cdef object park(self, object payload, bint must):
+        """What stands for a payload that waits at its sender; None when there is no room, unless it `must`."""
+        cdef OnDisk made
+        if self.parked_bytes + PyBytes_GET_SIZE(payload) > self.queue_limit >> 1:
+            if self.disk is not None:
+                made = OnDisk.__new__(OnDisk)
+                try:
+                    made.place = self.disk.put(payload)
+                    self.spilled += 1
+                    return made
+                except StoreError as error:
+                    self.disk.failed(error)
+            if not must:
+                return None
+        self.parked_bytes += PyBytes_GET_SIZE(payload)
+        self.queued_bytes += PyBytes_GET_SIZE(payload)
+        if self.queued_bytes > self.queue_limit:
+            self.relieve()
+        return payload
+
+    cdef object no_room(self, object reason):
+        why = "there is no disk for more" if self.disk is None else self.disk.failure
+        return Overloaded(
+            f"{self.parked_bytes} bytes wait already ({reason}), half of the memory for queues; {why}", 1.0
+        )
+
+    cdef int unpark(self, object payload) except -1:
+        """A payload is no longer parked; what is on the disk stays there until it is read or forgotten."""
+        if PyBytes_CheckExact(payload):
+            self.parked_bytes -= PyBytes_GET_SIZE(payload)
+            self.queued_bytes -= PyBytes_GET_SIZE(payload)
+            if self.choked and self.queued_bytes < self.queue_limit - (self.queue_limit >> 3):
+                self.unchoke()
+        return 0
+
+    cdef object read_parked(self, object payload):
+        """The payload itself; raises `CorruptError` when the disk has lost it."""
+        if PyBytes_CheckExact(payload):
+            return payload
+        try:
+            return self.disk.get((<OnDisk> payload).place)
+        except StoreError as error:
+            self.disk.failed(error)
+            raise CorruptError(f"it waited on the disk, which has lost it: {error}") from error
+        finally:
+            self.forget_parked(payload)
+
+    cdef int forget_parked(self, object payload) except -1:
+        """Nobody needs what the disk has of this payload."""
+        cdef OnDisk stored
+        if isinstance(payload, OnDisk):
+            stored = <OnDisk> payload
+            if stored.place is not None:
+                place, stored.place = stored.place, None
+                self.spilled -= 1
+                self.disk.drop(place)
+        return 0

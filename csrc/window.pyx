@@ -4,7 +4,8 @@ Rules:
     An entry is the message itself while it waits or runs; then its answer: None for a tell, the payload of
     a reply, or a tuple with that of an error.
     A stream's floor travels with its messages: all numbers below are settled. What comes below it was
-    handled, or given up by its sender; entries below it are dropped when entries have doubled.
+    handled, or given up by its sender; entries below it are dropped when entries, or the bytes of their
+    answers, have doubled.
     A stream that nobody has heard of for `forget_after_ns` is forgotten.
 """
 
@@ -13,7 +14,15 @@ from libc.stdint cimport int64_t, uint64_t
 from denoagents._native.envelope cimport LATE, Envelope
 
 cdef Py_ssize_t LEAST = 4096             # entries before any are looked for
+cdef Py_ssize_t LEAST_BYTES = 4 << 20
 cdef object MISSING = object()
+
+
+cdef Py_ssize_t weight(object answer) except -1:
+    """Bytes of a payload that is kept to be sent again."""
+    if isinstance(answer, (tuple, list)) and answer:
+        answer = answer[0]
+    return len(answer) if isinstance(answer, (bytes, bytearray)) else 0
 
 
 cdef class Window:
@@ -24,7 +33,7 @@ cdef class Window:
 cdef class Windows:
     def __init__(self):
         self.actors, self.floors = {}, {}
-        self.sweep_at = LEAST
+        self.sweep_at, self.sweep_bytes_at = LEAST, LEAST_BYTES
         self.forget_after_ns = 3_600_000_000_000
 
     cdef Window window_of(self, str address, uint64_t stream):
@@ -60,7 +69,7 @@ cdef class Windows:
         else:
             envelope.flags |= LATE
         self.count += 1
-        if self.count >= self.sweep_at:
+        if self.count >= self.sweep_at or self.bytes >= self.sweep_bytes_at:
             self.sweep(now)
         return envelope
 
@@ -77,6 +86,7 @@ cdef class Windows:
             self.count -= 1
         else:
             window.entries[number] = answer
+            self.bytes += weight(answer)
         return 0
 
     def arrive(self, str address not None, Envelope envelope not None, int64_t now_ns=0):
@@ -97,7 +107,7 @@ cdef class Windows:
         cdef dict streams
         for stream in [one for one, heard in self.floors.items() if now_ns - heard[1] > self.forget_after_ns]:
             self.floors[stream] = [1 << 63, now_ns - self.forget_after_ns]
-        self.count = 0
+        self.count = self.bytes = 0
         for address, streams in list(self.actors.items()):
             for stream, window in list(streams.items()):
                 heard = self.floors.get(stream)
@@ -107,13 +117,15 @@ cdef class Windows:
                     if number >= floor or isinstance(known, Envelope)
                 }
                 self.count += len(window.entries)
+                for known in window.entries.values():
+                    self.bytes += weight(known)
                 if not window.entries:
                     del streams[stream]
             if not streams:
                 del self.actors[address]
         for stream in [one for one, heard in self.floors.items() if heard[0] >> 63]:
             del self.floors[stream]
-        self.sweep_at = max(LEAST, 2 * self.count)
+        self.sweep_at, self.sweep_bytes_at = max(LEAST, 2 * self.count), max(LEAST_BYTES, 2 * self.bytes)
         return self.count
 
     # --- hand-over ----------------------------------------------------------------------------
@@ -138,6 +150,8 @@ cdef class Windows:
         cdef dict streams = self.actors.pop(address, None) or {}
         for window in streams.values():
             self.count -= len(window.entries)
+            for known in window.entries.values():
+                self.bytes -= weight(known)
 
     def restore(self, str address not None, entries, int64_t now_ns=0) -> list:
         """Take what `export` gave elsewhere; the messages here that were handled there, each with its answer."""
@@ -156,6 +170,7 @@ cdef class Windows:
                     handled.append((known, answer))
                 elif known is MISSING:
                     self.count += 1
+                self.bytes += weight(answer) - weight(known)
                 window.entries[number] = answer
                 window.highest = max(window.highest, number)
         return handled

@@ -25,6 +25,7 @@ cdef class Outbox(Destination):
     cdef dict incoming                   # number -> RemoteReply: asks and streams received
     cdef dict paused                     # target -> Parking: the peer has told us to wait
     cdef readonly object held            # Parking while the link is down, or None
+    cdef bint congested                  # `held` waits for room in the link's window
     cdef public bint over
 
     cdef int number_of(self, str name) except -1

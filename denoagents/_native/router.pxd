@@ -48,6 +48,8 @@ cdef class Parking(Destination):
     cdef uint64_t newest                 # number in `entries`
     cdef bint is_mixed                   # they do not stand in order
 
+    cdef bint remove(self, ReplyTo reply) except -1
+    cdef int turn_away(self, str target, object method, ReplyTo reply, object error) except -1
     cpdef bint expire(self, ReplyTo reply)
 
 
@@ -85,12 +87,14 @@ cdef class Router:
     cdef public Py_ssize_t reliable_limit
     cdef list keep_waiters               # Futures of those who told reliably at the limit
     cdef public Py_ssize_t parked, park_limit, max_payload
+    cdef int replaying                   # parkings that route their messages again, inside each other
     cdef public object timeouts_ns       # default by priority
 
     cdef uint64_t next_number(self) noexcept
     cdef Destination route(self, str type_name, int slot, str pinned)
     cpdef Cell local_cell(self, str address)
     cdef int mark(self, Destination peer) except -1
+    cdef bint has_room(self)
     cdef object keep_gate(self)
     cpdef flush(self)
 

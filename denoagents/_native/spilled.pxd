@@ -12,6 +12,11 @@ cdef class Spilled:
     cdef bint has_later(self, Envelope envelope) except -1
 
 
+cdef class OnDisk:
+    """The payload of one message, on the disk."""
+    cdef readonly object place           # where the disk has it; None once it was read or dropped
+
+
 cdef Py_ssize_t size_of(Envelope envelope) except -1
 cdef bint is_later(Envelope envelope, Envelope other) noexcept
 cdef Spilled spill_run(list run, object store)

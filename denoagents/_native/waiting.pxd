@@ -12,6 +12,7 @@ cdef class Waiting(Runners):
     cdef public Py_ssize_t mailbox_limit, mailbox_reserve
     cdef readonly int64_t queued_bytes   # of memory that waiting messages take
     cdef public int64_t queue_limit      # above it the newest messages of the longest queues go to the disk
+    cdef readonly int64_t parked_bytes   # of them, payloads of messages without a destination
     cdef readonly int64_t spilled        # messages on the disk
     cdef public object disk              # Spill of the store room, or None
     cdef readonly bint choked            # over the limit, and the disk takes nothing: senders pause
@@ -27,5 +28,10 @@ cdef class Waiting(Runners):
     cdef int relieve(self) except -1
     cdef int choke(self) except -1
     cdef int unchoke(self) except -1
+    cdef object park(self, object payload, bint must)
+    cdef object no_room(self, object reason)
+    cdef int unpark(self, object payload) except -1
+    cdef object read_parked(self, object payload)
+    cdef int forget_parked(self, object payload) except -1
     cdef Py_ssize_t spill_longest(self) except -1
     cdef int refuse(self, Cell cell, Envelope envelope, object error) except -1

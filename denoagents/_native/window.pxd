@@ -14,6 +14,8 @@ cdef class Windows:
     cdef dict actors                     # address -> dict of stream -> Window
     cdef dict floors                     # stream -> [floor, when it was heard of last]
     cdef readonly Py_ssize_t count       # entries in all windows
+    cdef readonly Py_ssize_t bytes       # of the answers in them
+    cdef Py_ssize_t sweep_bytes_at       # bytes at which they are, too
     cdef Py_ssize_t sweep_at             # entries at which those below the floors are looked for
     cdef public int64_t forget_after_ns
 

@@ -25,7 +25,8 @@ class ActorSettings:
     park_limit: int = 100_000
     """Messages that wait for a destination (hand-over, link down, paused target), in all."""
     reliable_bytes: int = 500_000_000
-    """Reliable messages sent and not handled yet, with what they carry; then their senders wait."""
+    """Reliable messages sent and not handled yet, and answers kept for repeats (at most
+    half of it); then their senders wait (plan 1.8)."""
     passivated_bytes: int = 256 << 20
     """State of passivated actors kept in memory; at the bound no more actors are passivated."""
     credit_timeout_s: float = 30.0

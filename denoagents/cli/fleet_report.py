@@ -176,6 +176,7 @@ def _of_statistics(node: Fields, name: str, see: str) -> Iterator[Finding]:
     if stat(node, "parked"):
         parked = int(stat(node, "parked"))
         yield Finding("warn", f"{parked} messages wait on {name} for their destination", see)
+    yield from _of_disk(statistics.get("queued") or {}, name)
     if stat(node, "dead_letters"):
         letters = statistics.get("last_dead_letters") or [{}]
         last = letters[-1]
@@ -188,6 +189,23 @@ def _of_statistics(node: Fields, name: str, see: str) -> Iterator[Finding]:
         yield Finding("warn", text, "denoagents config show request_handling.backpressure")
     elif admission.get("expired"):
         yield Finding("note", f"{admission['expired']} requests of {name} expired at its edge", see)
+
+
+def _of_disk(queued: Fields, name: str) -> Iterator[Finding]:
+    if queued.get("disk_failure"):
+        text = f"{name} cannot put waiting messages on its disk: {queued['disk_failure']}"
+        yield Finding("bad", text, "denoagents spill inspect")
+    if queued.get("spilled"):
+        count, size = int(queued["spilled"]), show_bytes(float(queued.get("spilled_bytes", 0)))
+        text = (
+            f"{count} messages of {name} wait on its disk ({size}): its memory for queues is full"
+        )
+        yield Finding("warn", text, "denoagents config show message_router.memory.queue")
+
+
+def spilled(node: Fields) -> int:
+    """Messages of the node that are on its disk."""
+    return int(((node.get("statistics") or {}).get("queued") or {}).get("spilled", 0))
 
 
 def _of_events(status: Fields) -> Iterator[Finding]:

@@ -114,7 +114,7 @@ def _print_head(broker: Fields, sums: dict[str, Any]) -> None:
 def _print_workers(nodes: list[Fields], rates: dict[int, dict[str, float]]) -> None:
     from rich.text import Text
 
-    from denoagents.cli.fleet_report import received, stat
+    from denoagents.cli.fleet_report import received, spilled, stat
     from denoagents.cli.output import console, print_table, show_bytes, show_seconds
 
     rows = []
@@ -132,6 +132,7 @@ def _print_workers(nodes: list[Fields], rates: dict[int, dict[str, float]]) -> N
                 int(stat(node, "actors")) if knows else "",
                 round(rate["messages_per_s"]) if rate else "",
                 received(node, "waiting") if knows else "",
+                spilled(node) if knows else "",
                 f"{rate['cpu_share']:.0%}" if rate else "",
                 show_bytes(stat(node, "rss_mb") * 1e6) if knows else "",
                 f"{node['loop_lag_ms']:.1f} ms",
@@ -140,8 +141,8 @@ def _print_workers(nodes: list[Fields], rates: dict[int, dict[str, float]]) -> N
             ]
         )
     console().print()
-    columns = ("worker", "lives", "state", "group", "slots", "actors", "msg/s", "waiting", "cpu",
-               "memory", "lag", "joined", "process")  # fmt: skip
+    columns = ("worker", "lives", "state", "group", "slots", "actors", "msg/s", "waiting",
+               "spilled", "cpu", "memory", "lag", "joined", "process")  # fmt: skip
     print_table(columns, rows, empty="no workers: start some with `denoagents up APP`")
 
 

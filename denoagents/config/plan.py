@@ -43,7 +43,7 @@ ACTOR: Final = {
     "mailbox_limit": "actor.mailbox_limit",
     "mailbox_reserve": "actor.mailbox_reserve",
     "park_limit": "actor.park_limit",
-    "reliable_bytes": "reliable.window",
+    "reliable_bytes": "message_router.memory.cache",
     "credit_timeout_s": "actor.stream_credit_timeout",
     "stream_items": "actor.stream_items",
     "dead_letters": "actor.dead_letters",

@@ -58,10 +58,11 @@ LLM_PROVIDER: Final = (
 
 MESSAGE_ROUTER: Final = (
     Key("message_router.memory.queue", "bytes", "200MB", "1.8",
-        "waiting messages kept in memory; the newest of the longest queues go to the disk", ON,
+        "waiting and parked messages kept in memory; what is over it goes to the disk", ON,
         least=1 << 20),
     Key("message_router.memory.cache", "bytes", "500MB", "1.8",
-        "sent messages kept until they are acknowledged"),
+        "reliable messages kept until handled, answers kept for repeats; then senders wait",
+        ON, least=65536),
     Key("message_router.memory.spillover", "choice", "disk-backed", "1.8",
         "where messages over the queue's budget go; off: senders wait", ON,
         choices=("disk-backed", "off")),

@@ -84,6 +84,11 @@ def router_statistics(router: Router) -> dict[str, Any]:
         "has_lease": router.runtime.has_lease,
         "parked": router.parked,
         "queued": queue_statistics(router),
+        "kept": {
+            "bytes": router.kept,
+            "answer_bytes": router.runtime.windows.bytes,
+            "limit_bytes": router.reliable_limit,
+        },
         "open_requests": router.deadlines.count,
         "accounting": {
             "sender": sender,

@@ -314,7 +314,10 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "_before": ("the actors that arrived and do not run yet", "Handover.started"),
     },
     "denoagents/node/quarantine.py": {
-        "_offered": ("reliable.window: each is its sender's until it is kept", "Quarantine"),
+        "_offered": (
+            "message_router.memory.cache: each is its sender's until it is kept",
+            "Quarantine",
+        ),
         "kept": ("Quarantine.limit", "Quarantine.purge"),
     },
     "denoagents/node/pools.py": {
