@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 cimport cython
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 
 import denoagents._native.ref
 import denoagents._native.send
@@ -51,6 +51,8 @@ cdef enum:
     DONE = 3
     FAILED = 4
     OVER = 5          # abandoned, or the outcome was taken
+
+cdef uint64_t DEATHS = 3                 # processes that may end while they have a request
 
 
 @cython.final
@@ -182,7 +184,7 @@ cdef class Call(ReplyTo):
         if is_death and (self.deaths == 0 or self.started):
             self.deaths += 1
         self.started = False
-        if self.deaths >= 3:
+        if self.deaths >= DEATHS:
             self.quarantine()
             self.settle(FAILED, QuarantinedError(
                 f"{self.ref.address}.{self.method_of.method.name}: {self.deaths} processes ended while they ran it"
@@ -237,6 +239,9 @@ cdef class Call(ReplyTo):
     cpdef object reject(self, object error):
         if self.state != WAITING:
             return
+        if type(error) is OutcomeUnknownError and self.place is not None and not isinstance(self.place, Envelope):
+            if self.is_idempotent and not self.sequence and self.again():
+                return                   # who sent it on to the owner that ended has no part in it
         if self.is_repeated and isinstance(error, RejectedError):
             self.settle(FAILED, OutcomeUnknownError(
                 f"the owner ended before it answered, and the repeat was refused: {error}"
@@ -336,7 +341,10 @@ cdef class Call(ReplyTo):
 
     def again(self) -> bool:
         """Send the request once more, to whoever owns the actor now; false when that cannot be."""
-        if self.state != WAITING or self.is_repeated:
+        if self.state != WAITING:
+            return False
+        self.deaths += 1
+        if self.deaths >= DEATHS:
             return False
         self.is_repeated = True
         self.place = None

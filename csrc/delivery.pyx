@@ -144,7 +144,7 @@ cdef class Delivery(ReplyTo):
         if isinstance(error, ExpiredError):
             self.finish(EXPIRED)
         else:
-            self.quarantine(f"{type(error).__name__}: {error}")
+            self.quarantine(f"{getattr(error, 'type_name', None) or type(error).__name__}: {error}")
 
     cpdef object expire(self):
         self.finish(EXPIRED)

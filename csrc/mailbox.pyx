@@ -11,7 +11,7 @@ Rules:
 
 from collections import deque
 
-from denoagents._native.envelope cimport ANNOUNCED, CANCELLED, RELIABLE, Envelope
+from denoagents._native.envelope cimport CANCELLED, Envelope
 from denoagents._native.spilled cimport Spilled, is_later, spill_run
 
 cdef Py_ssize_t SLACK = 32               # cancelled messages that a mailbox may hold beyond the others
@@ -120,24 +120,6 @@ cdef class Mailbox:
             if queue is not None and len(queue):
                 return <Envelope> queue[0]
         return None
-
-    cdef list suspects(self):
-        """Reliable messages inside that a process may have died of, one time, and that nobody was told of."""
-        cdef Envelope envelope
-        cdef Py_ssize_t left = 256
-        found = []
-        for queue in (self.high, self.normal, self.low):
-            if queue is not None:
-                for one in queue:
-                    if not isinstance(one, Envelope):
-                        break                # what is on the disk is told of when it is back
-                    envelope = <Envelope> one
-                    if envelope.flags & RELIABLE and envelope.reply.deaths == 1 and not envelope.flags & ANNOUNCED:
-                        found.append(envelope)
-                    left -= 1
-                    if left == 0:
-                        return found
-        return found
 
     cdef int cancelled(self) except -1:
         """A message inside got the flag CANCELLED."""

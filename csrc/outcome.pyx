@@ -10,7 +10,7 @@ from libc.stdint cimport uint64_t
 from denoagents._native.cell cimport STOPPING, Cell, Turn
 from denoagents._native.clock cimport Clock
 from denoagents._native.envelope cimport (
-    ANNOUNCED, CANCELLED, RELIABLE, SPILLED, STREAMS, WANTS_REPLY, Envelope, ReplyTo,
+    CANCELLED, RELIABLE, SPILLED, STREAMS, WANTS_REPLY, Envelope, ReplyTo,
 )
 from denoagents._native.mailbox cimport Mailbox
 from denoagents._native.pulse cimport Watch
@@ -96,24 +96,6 @@ cdef class Outcomes(Waiting):
         if envelope.flags & STREAMS:
             return reply.end()
         return reply.resolve(value)
-
-    cdef list announce(self, Cell cell, Envelope envelope):
-        """Tell the senders of this message, and of those like it behind it, that they start; what to wait for."""
-        cdef Envelope one
-        if envelope.flags & ANNOUNCED and envelope.reply.deaths == 1:
-            return []
-        told = [envelope]
-        if envelope.reply.deaths == 1 and cell.mailbox is not None:
-            told += cell.mailbox.suspects()
-        peers = {}
-        for one in told:
-            one.flags |= ANNOUNCED
-            if one.reply.outgoing is None:
-                peers[one.reply.announce()] = None
-        peers.pop(None, None)
-        for peer in peers:
-            peer.flush()
-        return [peer.link.when_accepted() for peer in peers if peer.link is not None]
 
     cdef bint repeats(self, Turn turn, Envelope envelope, object error) except -1:
         """Whether a reliable tell whose turn failed is run again."""

@@ -242,7 +242,7 @@ cdef class Runtime(Outcomes):
             else:
                 turn.coroutine = method.function(cell.instance, *method.decode_arguments(envelope.payload))
             if envelope.flags & RELIABLE and envelope.reply.deaths and envelope.reply.outgoing is None:
-                turn.coroutine = self.guardian.suspect(turn.coroutine, envelope, self.announce(cell, envelope))
+                turn.coroutine = self.guardian.suspect(turn.coroutine, envelope)
             if envelope.flags & STREAMS:
                 turn.coroutine = self.guardian.pump(turn.coroutine, envelope.reply, cell)
         except (ArgumentsError, EncodingError) as error:

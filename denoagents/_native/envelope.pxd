@@ -7,7 +7,6 @@ cpdef enum:
     RELIABLE = 8     # has an identity: is handled once, and its sender hears of it
     LATE = 16        # messages that were sent after it came before it
     SPILLED = 32     # its contents are on the disk
-    ANNOUNCED = 64   # its sender was told that it is about to run
 
 
 cdef class ReplyTo:

@@ -6,7 +6,6 @@ CANCELLED: int
 RELIABLE: int
 LATE: int
 SPILLED: int
-ANNOUNCED: int
 
 class ReplyTo:
     @property

@@ -20,7 +20,6 @@ cdef class Mailbox:
     cdef Envelope pop(self)
     cdef int best(self) noexcept
     cdef Envelope first(self)
-    cdef list suspects(self)
     cdef int cancelled(self) except -1
     cdef int open_fronts(self) except -1
     cdef Spilled spill_newest(self, object cell, object store)

@@ -13,7 +13,6 @@ cdef class Outcomes(Waiting):
     cdef int turn_away(self, Cell cell, Envelope envelope, object error) except -1
     cdef int settle(self, Turn turn, Envelope envelope, object value, object error) except -1
     cdef bint outlives(self, Cell cell, Envelope envelope)
-    cdef list announce(self, Cell cell, Envelope envelope)
     cdef bint remove_waiting(self, Envelope envelope) except -1
     cpdef bint cancel(self, Envelope envelope)
     cpdef bint expire(self, Envelope envelope)

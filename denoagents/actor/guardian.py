@@ -95,10 +95,10 @@ class Guardian(Recovery):
         return pump(generator, reply, self.settings.credit_timeout_s)
 
     def suspect(
-        self, coroutine: Coroutine[Any, Any, Any], envelope: Envelope, told: list[Any]
+        self, coroutine: Coroutine[Any, Any, Any], envelope: Envelope
     ) -> Coroutine[Any, Any, Any]:
-        """The turn of a message that a process may have died of, once its sender has been told."""
-        return self._suspects.run(coroutine, envelope, told)
+        """The turn of a message that a process may have died of: alone, once its sender knows."""
+        return self._suspects.run(coroutine, envelope)
 
     def space(self, cell: Cell) -> asyncio.Future[None]:
         """Done when the mailbox of `cell` has room again."""

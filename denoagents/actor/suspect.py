@@ -1,40 +1,50 @@
-"""Messages that a process may have died of: their senders know that they run before they run.
+"""Messages that a process may have died of: they run one at a time, and their senders know which.
 
 Rules:
-    A message that was under way when a process died runs when its sender has accepted the word that
-    it starts, together with those like it behind it. Those and no others are blamed for a second
-    death. One that is blamed runs alone among them until its sender has its outcome: so the third
-    death names the deadly message, and no other one.
+    A message that was under way when a process died takes its turn among all such messages of its
+    new process. It runs when its sender has accepted the word that it starts, and when the sender
+    of the one before has accepted that one's outcome. So the next death is blamed on the one that
+    ran, and on no other: what waits here, or in a mailbox, has not been announced.
+    One that was blamed before lets the others go on for `QUIET_S` first: what travelled with it to
+    this process is answered by the time that it ends the next one.
+    One that runs for long is left behind after `PATIENCE_S`, and nobody waits longer than `WAIT_S`:
+    the one that holds the others up may itself wait for one of them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 from denoagents._native.envelope import Envelope
 from denoagents._native.remote import RemoteReply
 
-PATIENCE_S = 5.0
-"""For how long one waits for its turn among them, and for the word to be accepted."""
+PATIENCE_S = 2.0
+"""For how long one has its turn for itself; and for how long a word may take to be accepted."""
+QUIET_S = 0.5
+"""For how long one that was blamed already lets the others go on."""
+WAIT_S = 10.0
+"""For how long one waits for its turn."""
 
 
 class Suspects:
     """Those of one process."""
 
     def __init__(self) -> None:
-        self._running = 0
-        self._alone = 0
-        self._change: asyncio.Event | None = None
+        self._one = asyncio.Lock()
+        self._outcome: asyncio.Future[None] | None = None
+        """Done when the outcome of the last one is its sender's."""
 
-    async def run(self, coroutine: Coroutine[Any, Any, Any], envelope: Envelope, told: Any) -> Any:
-        """Await `coroutine`, the turn of `envelope`, once `told` (Futures) are done."""
-        is_blamed = envelope.reply is not None and envelope.reply.deaths > 1
+    async def run(self, coroutine: Coroutine[Any, Any, Any], envelope: Envelope) -> Any:
+        """Await `coroutine`, the turn of `envelope`."""
         try:
-            async with self._turn(envelope, is_blamed=is_blamed):
-                waiters = [one for one in told if one is not None]
+            if envelope.reply is not None and envelope.reply.deaths > 1:
+                await asyncio.sleep(QUIET_S)
+            async with self._turn(envelope):
+                words = [self._outcome, _announce(envelope)]
+                waiters = [one for one in words if one is not None and not one.done()]
                 if waiters:
                     await asyncio.wait(waiters, timeout=PATIENCE_S)
                 return await coroutine
@@ -42,40 +52,45 @@ class Suspects:
             coroutine.close()
 
     @asynccontextmanager
-    async def _turn(self, envelope: Envelope, *, is_blamed: bool) -> AsyncIterator[None]:
-        self._alone += is_blamed
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                while self._running and (is_blamed or self._alone):
-                    await self._changed()
-        except TimeoutError:  # one that waits for another: better together than never
-            pass
-        self._running += 1
+    async def _turn(self, envelope: Envelope) -> AsyncIterator[None]:
+        leave, loop = await self._enter(), asyncio.get_running_loop()
+        patience = loop.call_later(PATIENCE_S, leave)
         try:
             yield
         finally:
-            if is_blamed:
-                asyncio.get_running_loop().call_soon(self._leave_when_answered, envelope)
-            else:
-                self._leave()
+            patience.cancel()
+            loop.call_soon(self._answered, envelope, leave)  # its outcome is on its way by then
 
-    def _leave_when_answered(self, envelope: Envelope) -> None:
-        reply, accepted = envelope.reply, None
+    async def _enter(self) -> Callable[[], None]:
+        """Wait for the turn; how to give it up, which may be done twice."""
+        has_left = False
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await self._one.acquire()
+        except TimeoutError:  # better together than never
+            has_left = True
+
+        def leave() -> None:
+            nonlocal has_left
+            if not has_left:
+                has_left = True
+                self._one.release()
+
+        return leave
+
+    def _answered(self, envelope: Envelope, leave: Callable[[], None]) -> None:
+        reply = envelope.reply
         if isinstance(reply, RemoteReply) and reply.peer.link is not None:
             reply.peer.flush()
-            accepted = reply.peer.link.when_accepted()
-        self._alone -= 1
-        if accepted is None:
-            self._leave()
-        else:
-            accepted.add_done_callback(lambda _: self._leave())
+            self._outcome = reply.peer.link.when_accepted()
+        leave()
 
-    def _leave(self) -> None:
-        self._running -= 1
-        if self._change is not None:
-            self._change.set()
 
-    async def _changed(self) -> None:
-        if self._change is None or self._change.is_set():
-            self._change = asyncio.Event()
-        await self._change.wait()
+def _announce(envelope: Envelope) -> asyncio.Future[None] | None:
+    """Tell the sender that its message starts; done when it has accepted that."""
+    peer = envelope.reply.announce() if isinstance(envelope.reply, RemoteReply) else None
+    if peer is None or peer.link is None:
+        return None
+    peer.flush()
+    accepted: asyncio.Future[None] = peer.link.when_accepted()
+    return accepted

@@ -39,6 +39,15 @@ class Victim(Actor):
         note(path)
         ctypes.string_at(0)
 
+    @idempotent
+    async def leave_until(self, path: str, times: int) -> int:
+        """Ends `times` processes; then how many times it was run."""
+        note(path)
+        count = await asyncio.to_thread(count_lines, path)
+        if count <= times:
+            os._exit(3)
+        return count
+
 
 class Bystander(Actor):
     """Answers."""
@@ -52,3 +61,7 @@ class Bystander(Actor):
 def note(path: str) -> None:
     with Path(path).open("a") as file:
         file.write(f"{os.getpid()}\n")
+
+
+def count_lines(path: str) -> int:
+    return len(Path(path).read_text().splitlines())
