@@ -7,7 +7,8 @@ Rules:
     ran, and on no other: what waits here, or in a mailbox, has not been announced.
     One that was blamed before lets the others go on for `QUIET_S` first: what travelled with it to
     this process is answered by the time that it ends the next one.
-    One that runs for long is left behind after `PATIENCE_S`, and nobody waits longer than `WAIT_S`:
+    One that runs for long is left behind after `BRIEFLY_S`, or `PATIENCE_S` if it was blamed
+    before; so the death that counts most, the third, names one. Nobody waits longer than `WAIT_S`:
     the one that holds the others up may itself wait for one of them.
 """
 
@@ -22,7 +23,9 @@ from denoagents._native.envelope import Envelope
 from denoagents._native.remote import RemoteReply
 
 PATIENCE_S = 2.0
-"""For how long one has its turn for itself; and for how long a word may take to be accepted."""
+"""For how long one that was blamed has its turn for itself; and a word may take to be accepted."""
+BRIEFLY_S = 0.1
+"""For how long one has it that was not: slow handlers of thousands would take forever in a row."""
 QUIET_S = 0.5
 """For how long one that was blamed already lets the others go on."""
 WAIT_S = 10.0
@@ -40,7 +43,7 @@ class Suspects:
     async def run(self, coroutine: Coroutine[Any, Any, Any], envelope: Envelope) -> Any:
         """Await `coroutine`, the turn of `envelope`."""
         try:
-            if envelope.reply is not None and envelope.reply.deaths > 1:
+            if _was_blamed(envelope):
                 await asyncio.sleep(QUIET_S)
             async with self._turn(envelope):
                 words = [self._outcome, _announce(envelope)]
@@ -54,7 +57,8 @@ class Suspects:
     @asynccontextmanager
     async def _turn(self, envelope: Envelope) -> AsyncIterator[None]:
         leave, loop = await self._enter(), asyncio.get_running_loop()
-        patience = loop.call_later(PATIENCE_S, leave)
+        patience_s = PATIENCE_S if _was_blamed(envelope) else BRIEFLY_S
+        patience = loop.call_later(patience_s, leave)
         try:
             yield
         finally:
@@ -84,6 +88,10 @@ class Suspects:
             reply.peer.flush()
             self._outcome = reply.peer.link.when_accepted()
         leave()
+
+
+def _was_blamed(envelope: Envelope) -> bool:
+    return envelope.reply is not None and envelope.reply.deaths > 1
 
 
 def _announce(envelope: Envelope) -> asyncio.Future[None] | None:
