@@ -100,10 +100,28 @@ async def test_what_was_parked_waits_for_the_links_window_and_is_not_refused(tmp
             tell(actor.take, number, data_of(number, 128 * KB))
         assert cluster.node.runtime.spilled > 590
         await cluster.start(Keeper)
-        for number in range(600, 700):
-            await tell(actor.take, number, data_of(number))
+        async with asyncio.timeout(20):
+            for number in range(600, 700):
+                await tell(actor.take, number, data_of(number))
         assert await options(actor, timeout_s=30).result() == (list(range(700)), 0)
         assert cluster.node.router.books.sender()["refused"] == 0
+        assert is_exact(cluster.node)
+
+
+async def test_what_was_parked_is_not_refused_when_it_is_parked_again(tmp_path):
+    async with fleet(tmp_path) as cluster:
+        await lose_worker(cluster)
+        actor, router = cluster.actor(Keeper, "one"), cluster.node.router
+        router.park_limit = 100
+        for number in range(100):
+            tell(actor.take, number, data_of(number))
+        for number in range(100, 300):
+            tell(actor.take_surely, number, data_of(number))
+        with pytest.raises(Overloaded):
+            tell(actor.take, 300, data_of(300))
+        router.park_limit = 10
+        await cluster.start(Keeper)
+        assert await actor.result() == (list(range(300)), 0)
         assert is_exact(cluster.node)
 
 

@@ -1,5 +1,7 @@
 """The bytes of answers that are kept for repeats: counted, let go, and senders wait for them."""
 
+import asyncio
+
 import pytest
 
 from denoagents import Actor, Node, reliable, tell
@@ -65,5 +67,5 @@ async def test_kept_answers_make_senders_wait_earlier_but_never_for_good():
         await tell(ref.take, bytes(1000))
         waiting = tell(ref.take, bytes(60_000))
         assert hasattr(waiting, "add_done_callback"), "a future to wait for"
-        await waiting
+        await asyncio.wait_for(waiting, 5)
         assert node.statistics()["kept"]["bytes"] < 50_000
