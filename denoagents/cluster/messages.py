@@ -269,6 +269,8 @@ class Ship(Message, frozen=True, tag="ship"):
     waiting: list[bytes] = []
     timers: list[bytes] = []
     duplicates: bytes = b""
+    part: int = 0
+    is_last: bool = True
 
 
 class Released(Message, frozen=True, tag="released"):

@@ -23,6 +23,7 @@ from denoagents.cluster.messages import Ack, Message, Released, Ship, VersionRec
 from denoagents.cluster.view import View
 from denoagents.node.handover import Handover, root_of
 from denoagents.node.peers import Peers
+from denoagents.node.ship_parts import ShipParts, parts_of
 from denoagents.node.watching import FleetWatches
 
 log = structlog.get_logger("denoagents.node")
@@ -68,6 +69,7 @@ class Placement:
         self._groups: dict[str, SlotTable] = {}
         self._holds: list[Parking] = []
         self._staying: dict[str, None] = {}
+        self._ship_parts = ShipParts()
         self._fences: dict[str, list[int]] = {}
         self.on_activated: Callable[[], None] = lambda: None
 
@@ -210,7 +212,8 @@ class Placement:
                     packed = self.handover.pack(
                         root, ship.group, self.view.version, peer, is_whole=is_whole
                     )
-                    self._send(ship.to, packed)
+                    for part in parts_of(packed):
+                        self._send(ship.to, part)
         self._guardian.durables.forget_sleeping(set(ship.slots), self._router.slot_at)
         self.table(ship.group).set_leaving(ship.slots, False)
         if running and len(self._staying) == len(running):
@@ -229,12 +232,17 @@ class Placement:
         if member is not None:
             peer = self._peers.member(ship.to, member.name, member.endpoint)
             self._connect(ship.to)
-            self._send(ship.to, self.handover.pack(ship.actor, ship.group, self.view.version, peer))
+            packed = self.handover.pack(ship.actor, ship.group, self.view.version, peer)
+            for part in parts_of(packed):
+                self._send(ship.to, part)
         self.carry_out(self.view.actor_shipped(ship.actor, ship.to))
 
     def on_ship(self, message: Ship, peer: Peer) -> None:
         """An actor arrived from its former owner."""
-        self.handover.unpack(message, peer)
+        whole = self._ship_parts.add(peer.incarnation, message)
+        if whole is None:
+            return
+        self.handover.unpack(whole, peer)
         if not self.view.is_active(message.group, message.slot):
             for cell in self.handover.family_of(message.actor):
                 cell.held = True

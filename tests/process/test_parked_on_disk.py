@@ -219,6 +219,21 @@ async def test_a_drained_worker_hands_over_what_it_has_on_the_disk(tmp_path):
             assert node.statistics()["accounting"]["off"] == 0
 
 
+async def test_a_mailbox_of_many_megabytes_is_handed_over_in_parts(tmp_path):
+    async with fleet(tmp_path) as cluster:
+        worker, actor = cluster.nodes["w0"], cluster.actor(Keeper, "one")
+        await actor.result()
+        tell(actor.slow)
+        for number in range(600):
+            await tell(actor.take, number, data_of(number, 64 * KB))
+        for _ in range(100):
+            await asyncio.sleep(0.01 if worker.runtime.spilled < 400 else 0)
+        assert worker.runtime.spilled >= 400
+        await cluster.start(Keeper)
+        await cluster.stop("w0")
+        assert await options(actor, timeout_s=30).result() == (list(range(600)), 0)
+
+
 KILLED = """
 import asyncio, sys
 from denoagents import Actor, Node, tell

@@ -301,6 +301,9 @@ BOUNDS: dict[str, dict[str, tuple[str, str]]] = {
         "_leaving": ("sends that the store is keeping", "Journal.leave, in order"),
         "_settled": ("what was handled; written within 50 ms", "Journal.settle"),
     },
+    "denoagents/node/ship_parts.py": {
+        "_arrived": ("the actors on their way here", "ShipParts.add: the last part"),
+    },
     "denoagents/node/placement.py": {
         "_fences": (f"{SLOTS} a group", "nobody: fixed"),
         "_groups": ("the groups of the fleet", "nobody: groups stay"),
