@@ -123,6 +123,7 @@ async def test_a_crashed_child_starts_again_and_its_incarnation_is_told(monkeypa
     tell(event="joined", incarnation=100 + os.path.getsize(lives))
     if os.path.getsize(lives) < 3:
         os.kill(os.getpid(), signal.SIGKILL)
+    tell(event="drained")
     """
     )
     watched = Watched(monkeypatch, code)
@@ -148,20 +149,23 @@ async def test_a_drained_child_is_not_started_again_and_a_reloaded_one_at_once(m
     code = (
         TELL
         + """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    def end(*_):
+        tell(event="drained")
+        sys.exit(0)
+    signal.signal(signal.SIGTERM, end)
     tell(event="joined", incarnation=os.getpid())
     time.sleep(60)
     """
     )
     watched = Watched(monkeypatch, code)
     keeping = asyncio.ensure_future(watched.child.keep())
-    for count, act in ((1, watched.child.reload), (2, watched.child.drain)):
+    for count, act in ((1, watched.child.reload), (3, watched.child.drain)):
         await watched.events_are(count)
         act()
     last = await asyncio.wait_for(keeping, 20)
     assert last.was_asked
     assert len(watched.ends) == 2
-    assert watched.events[0]["incarnation"] != watched.events[1]["incarnation"]
+    assert watched.events[0]["incarnation"] != watched.events[2]["incarnation"]
 
 
 def test_ends_are_named_for_people():
