@@ -105,13 +105,23 @@ cdef class Runtime(Outcomes):
             first = <Envelope> known
             sender = first.reply.outgoing  # of this node; it may have left the message to another since
             if sender is None or sender.outstanding.get(first.reply.sequence) is not first.reply:
-                first.reply = envelope.reply
-                if envelope.reply.outgoing is None:  # one of a peer
-                    first.reply.bind(first.method, first)
+                self.answer_elsewhere(first, envelope.reply)
+            elif envelope.reply.outgoing is None:
+                envelope.reply.owner_ended(False)    # it left here once, and was relayed back
         else:
             self.books.duplicates += 1
             envelope.reply.repeat((<tuple> known)[0])
         return 0
+
+    def answer_elsewhere(self, Envelope first not None, reply not None) -> None:
+        """Who sent it again awaits the answer now; the way that it came first ends."""
+        former, first.reply = first.reply, reply
+        if reply.outgoing is None:               # a peer's
+            reply.bind(first.method, first)
+        if former.outgoing is None and (
+            reply.outgoing is not None or former.peer is not reply.peer or former.origin != reply.origin
+        ):
+            former.owner_ended(False)
 
     def post(self, Cell cell not None, Envelope envelope not None) -> None:
         if envelope.flags & RELIABLE:

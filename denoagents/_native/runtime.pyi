@@ -5,7 +5,7 @@ from denoagents._native.cell import Cell as Cell
 from denoagents._native.cell import CellState as CellState
 from denoagents._native.cell import Turn as Turn
 from denoagents._native.clock import Clock
-from denoagents._native.envelope import Envelope
+from denoagents._native.envelope import Envelope, ReplyTo
 from denoagents._native.outcome import Outcomes
 from denoagents._native.pulse import Watch
 from denoagents._native.runner import current_turn as current_turn
@@ -21,6 +21,7 @@ class Runtime(Outcomes):
         incarnation: int,
         guardian: Any,
     ) -> None: ...
+    def answer_elsewhere(self, first: Envelope, reply: ReplyTo) -> None: ...
     def post(self, cell: Cell, envelope: Envelope) -> None: ...
     def run_soon(self) -> None: ...
     def wake(self, cell: Cell) -> bool: ...

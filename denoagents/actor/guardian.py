@@ -51,6 +51,10 @@ class Surroundings(Protocol):
         """A cell that is being handed over has become idle."""
 
 
+UNLEASED_S = 0.02
+"""How often the lease is looked at by a turn that must wait for it."""
+
+
 class Guardian(Recovery):
     """Looks after all actors of one process."""
 
@@ -98,7 +102,13 @@ class Guardian(Recovery):
         self, coroutine: Coroutine[Any, Any, Any], envelope: Envelope
     ) -> Coroutine[Any, Any, Any]:
         """The turn of a message that a process may have died of: alone, once its sender knows."""
-        return self._suspects.run(coroutine, envelope)
+        return self._suspects.run(self._when_leased(coroutine), envelope)
+
+    async def _when_leased(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Begin when the lease is valid: it may have ended while the word was on its way."""
+        while not self.runtime.has_lease:  # noqa: ASYNC110 - a word that another thread writes
+            await asyncio.sleep(UNLEASED_S)
+        return await coroutine
 
     def space(self, cell: Cell) -> asyncio.Future[None]:
         """Done when the mailbox of `cell` has room again."""
