@@ -25,26 +25,50 @@ def handled(path: Path) -> list[int]:
     return list(dict.fromkeys(int(line.split()[0]) for line in lines))
 
 
+def by_process(path: Path) -> list[list[int]]:
+    """The numbers in a ledger's file, those of each process apart."""
+    found: dict[str, list[int]] = {}
+    for line in path.read_text().splitlines():
+        number, pid = line.split()
+        found.setdefault(pid, []).append(int(number))
+    return list(found.values())
+
+
 @pytest.mark.asyncio
 async def test_no_reliable_tell_is_lost_or_overtaken_when_a_worker_is_killed(fleet):
+    """Many wait for each actor at that time, in three priorities; large ones fill batches alone."""
     async with fleet.client() as client:
         await settled(client, "a", "b")
         refs = await refs_on(client, app.Ledger, fleet.workers["a"], 8, "l")
         refs += await refs_on(client, app.Ledger, fleet.workers["b"], 4, "m")
-        paths = [fleet.folder / f"{key_of(ref)}.ledger" for ref in refs]
-        for number in range(400):
-            for ref, path in zip(refs, paths, strict=True):
-                await tell(ref.note, str(path), number)
-            await asyncio.sleep(0.002)
-            if number == 150:
-                fleet.workers["a"].kill()
+        ledgers = {
+            fleet.folder / f"{key_of(ref)}.{priority}": options(ref, priority=priority)
+            for ref in refs
+            for priority in ("high", "normal", "low")
+        }
+
+        async def note(numbers: range, pause_s: float = 0.002) -> None:
+            for number in numbers:
+                for path, ref in ledgers.items():
+                    padding = "-" * 40_000 if number % 10 == 7 else ""
+                    await tell(ref.note, str(path), number, 0.005, padding)
+                await asyncio.sleep(pause_s)
 
         def books() -> dict[str, int]:
             return client.statistics()["accounting"]["reliable"]
 
-        await until(lambda: books()["outstanding"] == 0, 15)
-        for path in paths:
-            assert handled(path) == list(range(400)), path
+        await note(range(40))
+        waiting = {path: 40 - len(handled(path)) for path in ledgers}
+        assert min(waiting.values()) >= 10
+        fleet.workers["a"].kill()
+        await note(range(40, 90))  # while nobody owns what was there, and after it
+        await settled(client, "b")
+        await note(range(90, 110))
+        await until(lambda: books()["outstanding"] == 0, 20)
+        for path in ledgers:
+            assert handled(path) == list(range(110)), path
+            for numbers in by_process(path):
+                assert numbers == list(range(numbers[0], numbers[-1] + 1)), path
         assert books()["handled"] == books()["sent"]
         assert client.statistics()["accounting"]["off"] == 0
 

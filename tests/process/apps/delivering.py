@@ -15,7 +15,8 @@ class Ledger(Actor):
     async def where(self) -> int:
         return os.getpid()
 
-    async def note(self, path: str, number: int, seconds: float = 0.0) -> None:
+    async def note(self, path: str, number: int, seconds: float = 0.0, padding: str = "") -> None:
+        del padding
         if seconds:
             await asyncio.sleep(seconds)
         self._write(path, number)
