@@ -144,7 +144,7 @@ async def test_what_is_sent_again_to_an_owner_that_runs_is_in_order_when_it_leav
 
 @pytest.mark.asyncio
 async def test_what_comes_late_waits_before_what_was_sent_after_it():
-    """Newer messages have reached the new owner, which does not run yet, when the former one dies."""
+    """Newer messages have reached the new owner, which waits, when the former one ends."""
     async with Node() as node, Node() as elsewhere:
         refs, table, first, _ = await sender_of(node)
         await told(refs, range(20))
